@@ -1,0 +1,206 @@
+//! The config: what every program must know before it has a key (format-spec/config.md).
+//!
+//! Always true here:
+//! - It is written once and never again. It carries its own checksum against accidents; against forgery, every
+//!   key bundle holds a sealed copy of its bytes.
+//! - Parameters that decode are within the limits of this program; nothing downstream checks them again.
+
+use super::object::{Header, Magic};
+use super::{FormatError, decode_record, encode_record};
+use crate::codec::Reader;
+use crate::ids::RepositoryId;
+use minicbor::{Decode, Encode};
+
+const STRUCTURE: &str = "config";
+const CHECKSUM_LENGTH: usize = 32;
+/// The largest config that is read, in bytes.
+pub const MAX_LENGTH: usize = 64 << 10;
+
+/// Chunking by FastCDC, 2020 variant, as the crate `fastcdc` 5.0.0 computes it.
+pub const CHUNKER_FASTCDC_2020: u8 = 1;
+
+/// How streams are cut into chunks. Sizes in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Chunking {
+    /// The algorithm: 1 is FastCDC 2020.
+    #[n(0)]
+    pub algorithm: u8,
+    /// The smallest chunk but the last of a run; even.
+    #[n(1)]
+    pub min: u32,
+    /// The size aimed at; even.
+    #[n(2)]
+    pub average: u32,
+    /// The largest chunk; even.
+    #[n(3)]
+    pub max: u32,
+    /// Normalisation level, 0 to 3.
+    #[n(4)]
+    pub normalization: u8,
+}
+
+impl Chunking {
+    /// The largest chunk that any repository may have.
+    pub const MAX: u32 = 8 << 20;
+
+    /// What `init` takes: measured in `benches/RESULTS.md`.
+    pub const DEFAULT: Self =
+        Self { algorithm: CHUNKER_FASTCDC_2020, min: 32 << 10, average: 64 << 10, max: 256 << 10, normalization: 1 };
+
+    /// Checks the limits.
+    ///
+    /// # Errors
+    /// [`FormatError::Field`].
+    pub fn check(&self) -> Result<(), FormatError> {
+        let field = |field, expected, found: u32| Err(FormatError::field(STRUCTURE, field, expected, found.into()));
+        match *self {
+            Self { algorithm, .. } if algorithm != CHUNKER_FASTCDC_2020 => {
+                field("chunker algorithm", "1 (FastCDC 2020)", algorithm.into())
+            }
+            Self { min, .. } if min < 256 || min % 2 == 1 => field("chunk minimum", "even and at least 256", min),
+            Self { max, .. } if max > Self::MAX || max % 2 == 1 => {
+                field("chunk maximum", "even and at most 8388608", max)
+            }
+            Self { min, average, max, .. } if average % 2 == 1 || average <= min || average >= max => {
+                field("chunk average", "even and between minimum and maximum", average)
+            }
+            Self { normalization, .. } if normalization > 3 => field("normalization", "0 to 3", normalization.into()),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The config of a repository.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// The repository's id.
+    pub repository: RepositoryId,
+    /// Everything else.
+    pub record: ConfigRecord,
+}
+
+/// The part of the config that may grow.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct ConfigRecord {
+    /// When the repository was made, in milliseconds since 1970-01-01 UTC.
+    #[n(0)]
+    pub created_ms: i64,
+    /// How streams are cut.
+    #[n(1)]
+    pub chunking: Chunking,
+    /// The size at which a pack is closed, in bytes.
+    #[n(2)]
+    pub pack_size: u32,
+    /// The zstd level for new chunks.
+    #[n(3)]
+    pub compression_level: i8,
+    /// Parity, in data shards for each parity shard; 0 is none.
+    #[n(4)]
+    pub parity: u16,
+    /// The program that made the repository.
+    #[n(5)]
+    pub tool: String,
+}
+
+impl Config {
+    /// The largest pack that any repository may aim at, in bytes.
+    pub const MAX_PACK_SIZE: u32 = 256 << 20;
+    /// What `init` takes, in bytes.
+    pub const DEFAULT_PACK_SIZE: u32 = 64 << 20;
+
+    /// The config's bytes: header, record, checksum.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = Header::new(self.repository).encode(Magic::Config).to_vec();
+        bytes.extend_from_slice(&encode_record(&self.record));
+        let checksum = blake3::hash(&bytes);
+        bytes.extend_from_slice(checksum.as_bytes());
+        bytes
+    }
+
+    /// Reads a config.
+    ///
+    /// # Errors
+    /// [`FormatError`]: the checksum, an unknown version or feature, a parameter outside of its limits.
+    pub fn decode(bytes: &[u8]) -> Result<Self, FormatError> {
+        let mut reader = Reader::new(bytes);
+        let header = Header::decode(Magic::Config, &mut reader)?;
+        let body = reader.rest();
+        let (record, checksum) =
+            body.split_last_chunk::<CHECKSUM_LENGTH>().ok_or(FormatError::Checksum { structure: STRUCTURE })?;
+        let covered = &bytes[..bytes.len() - CHECKSUM_LENGTH];
+        if blake3::hash(covered).as_bytes() != checksum {
+            return Err(FormatError::Checksum { structure: STRUCTURE });
+        }
+        let record: ConfigRecord = decode_record(STRUCTURE, record)?;
+        record.chunking.check()?;
+        let field = |field, expected, found| Err(FormatError::field(STRUCTURE, field, expected, found));
+        if record.pack_size < record.chunking.max || record.pack_size > Self::MAX_PACK_SIZE {
+            return field("pack size", "between the chunk maximum and 268435456", record.pack_size.into());
+        }
+        if !(1..=22).contains(&record.compression_level) {
+            return field("compression level", "1 to 22", record.compression_level.unsigned_abs().into());
+        }
+        if record.parity != 0 {
+            return field("parity", "0 in this version", record.parity.into());
+        }
+        Ok(Self { repository: header.repository, record })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config() -> Config {
+        Config {
+            repository: RepositoryId::new([9; 16]),
+            record: ConfigRecord {
+                created_ms: 1_795_000_000_000,
+                chunking: Chunking::DEFAULT,
+                pack_size: Config::DEFAULT_PACK_SIZE,
+                compression_level: 3,
+                parity: 0,
+                tool: "sheaf 0.1.0".to_owned(),
+            },
+        }
+    }
+
+    #[test]
+    fn round_trips() {
+        assert_eq!(Config::decode(&config().encode()), Ok(config()));
+    }
+
+    #[test]
+    fn any_flipped_bit_and_any_truncation_is_refused() {
+        let bytes = config().encode();
+        for bit in 0..bytes.len() * 8 {
+            let mut changed = bytes.clone();
+            changed[bit / 8] ^= 1 << (bit % 8);
+            assert!(Config::decode(&changed).is_err(), "bit {bit}");
+        }
+        for length in 0..bytes.len() {
+            assert!(Config::decode(&bytes[..length]).is_err(), "length {length}");
+        }
+    }
+
+    #[test]
+    fn parameters_outside_of_their_limits_are_refused() {
+        let spoil: [fn(&mut ConfigRecord); 8] = [
+            |c| c.chunking.algorithm = 2,
+            |c| c.chunking.min = 33,
+            |c| c.chunking.average = c.chunking.max,
+            |c| c.chunking.max = 16 << 20,
+            |c| c.chunking.normalization = 4,
+            |c| c.pack_size = 1,
+            |c| c.compression_level = 0,
+            |c| c.parity = 1,
+        ];
+        for (case, spoil) in spoil.into_iter().enumerate() {
+            let mut config = config();
+            spoil(&mut config.record);
+            assert!(matches!(Config::decode(&config.encode()), Err(FormatError::Field { .. })), "case {case}");
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! Names of objects on storage (format-spec/names.md).
+//!
+//! Always true here:
+//! - A name is a kind and, for all but the config, 32 bytes of id. Every other file in a repository's folder
+//!   is not ours and is left alone.
+//! - The name of a pack, index segment, snapshot or key bundle is the BLAKE3 of its bytes.
+
+use crate::ids::ObjectId;
+
+/// The kinds of stored object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ObjectKind {
+    /// The one config.
+    Config,
+    /// Key bundles.
+    Key,
+    /// Packs of sealed chunks.
+    Pack,
+    /// Index segments.
+    Index,
+    /// Snapshots.
+    Snapshot,
+    /// Leases of running writers and readers.
+    Session,
+    /// Packs that a prune has condemned.
+    Retired,
+    /// Audit entries.
+    Audit,
+}
+
+impl ObjectKind {
+    /// Every kind, in the order in which a copy of a repository must be made so that it is sound at each step.
+    pub const ALL: [Self; 8] =
+        [Self::Config, Self::Key, Self::Pack, Self::Index, Self::Snapshot, Self::Session, Self::Retired, Self::Audit];
+
+    /// The folder, or for the config the file.
+    pub const fn folder(self) -> &'static str {
+        match self {
+            Self::Config => "config",
+            Self::Key => "keys",
+            Self::Pack => "packs",
+            Self::Index => "index",
+            Self::Snapshot => "snapshots",
+            Self::Session => "sessions",
+            Self::Retired => "retired",
+            Self::Audit => "audit",
+        }
+    }
+
+    /// What a person calls it.
+    pub const fn noun(self) -> &'static str {
+        match self {
+            Self::Config => "config",
+            Self::Key => "key bundle",
+            Self::Pack => "pack",
+            Self::Index => "index segment",
+            Self::Snapshot => "snapshot",
+            Self::Session => "session",
+            Self::Retired => "retirement",
+            Self::Audit => "audit entry",
+        }
+    }
+
+    /// True where the name is the BLAKE3 of the bytes.
+    pub const fn named_by_content(self) -> bool {
+        matches!(self, Self::Key | Self::Pack | Self::Index | Self::Snapshot)
+    }
+
+    /// True where objects lie in sub-folders by the first two hex digits of their id.
+    pub const fn fanned_out(self) -> bool {
+        matches!(self, Self::Pack)
+    }
+}
+
+/// The name of one stored object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectName {
+    kind: ObjectKind,
+    id: Option<ObjectId>,
+}
+
+impl ObjectName {
+    /// The config's name.
+    pub const CONFIG: Self = Self { kind: ObjectKind::Config, id: None };
+
+    /// The name of an object that has an id.
+    pub const fn new(kind: ObjectKind, id: ObjectId) -> Self {
+        match kind {
+            ObjectKind::Config => Self::CONFIG,
+            _ => Self { kind, id: Some(id) },
+        }
+    }
+
+    /// The name of the pack with this id.
+    pub const fn pack(id: ObjectId) -> Self {
+        Self::new(ObjectKind::Pack, id)
+    }
+
+    /// The kind.
+    pub const fn kind(self) -> ObjectKind {
+        self.kind
+    }
+
+    /// The id; none for the config.
+    pub const fn id(self) -> Option<ObjectId> {
+        self.id
+    }
+
+    /// The path below the repository, with `/` between its parts.
+    pub fn path(self) -> String {
+        match self.id {
+            None => self.kind.folder().to_owned(),
+            Some(id) if self.kind.fanned_out() => {
+                let id = id.to_string();
+                format!("{}/{}/{id}", self.kind.folder(), &id[..2])
+            }
+            Some(id) => format!("{}/{id}", self.kind.folder()),
+        }
+    }
+
+    /// Reads a path below the repository; `None` for whatever is not exactly an object's path.
+    pub fn parse(path: &str) -> Option<Self> {
+        if path == ObjectKind::Config.folder() {
+            return Some(Self::CONFIG);
+        }
+        let (folder, rest) = path.split_once('/')?;
+        let kind = ObjectKind::ALL.into_iter().find(|kind| kind.folder() == folder && *kind != ObjectKind::Config)?;
+        let id = if kind.fanned_out() {
+            let (prefix, id) = rest.split_once('/')?;
+            id.starts_with(prefix).then_some(id).filter(|_| prefix.len() == 2)?
+        } else {
+            rest
+        };
+        ObjectId::parse(id).ok().map(|id| Self::new(kind, id))
+    }
+}
+
+impl std::fmt::Display for ObjectName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.path())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_parses_back_and_strangers_do_not() {
+        let id = ObjectId::new([0xab; 32]);
+        for kind in ObjectKind::ALL {
+            let name = ObjectName::new(kind, id);
+            assert_eq!(ObjectName::parse(&name.path()), Some(name));
+        }
+        let hex = id.to_string();
+        for stranger in [
+            "",
+            "packs",
+            "packs/",
+            "config/x",
+            "config/",
+            "Keys/00",
+            "keys/README",
+            &format!("packs/{hex}"),
+            &format!("packs/ac/{hex}"),
+            &format!("packs/aba/{hex}"),
+            &format!("keys/{}", hex.to_uppercase()),
+            &format!("keys/{hex}.tmp"),
+            &format!("other/{hex}"),
+        ] {
+            assert_eq!(ObjectName::parse(stranger), None, "{stranger}");
+        }
+    }
+}

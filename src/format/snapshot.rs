@@ -1,0 +1,289 @@
+//! Snapshots: the one commit point (format-spec/snapshot.md).
+//!
+//! Always true here:
+//! - The operator's part is sealed under the index key and says what keeping a repository needs. The private part is
+//!   sealed to public keys and says how to read the disk.
+//! - The private part is bound to the operator's part by associated data, so that neither can be taken from another
+//!   snapshot.
+
+use super::object::{HEADER_LENGTH, Header, Magic};
+use super::tree::TreeRoot;
+use super::{FormatError, InStructure, decode_record, encode_record};
+use crate::codec::{Reader, Writer};
+use crate::ids::RecipientId;
+use minicbor::{Decode, Encode};
+
+const STRUCTURE: &str = "snapshot";
+/// The largest snapshot object that is read, in bytes.
+pub const MAX_LENGTH: usize = 16 << 20;
+/// The most recipients of one snapshot.
+pub const MAX_RECIPIENTS: u16 = 1024;
+const RECIPIENT_LENGTH: usize = 32 + 32 + 48;
+
+/// The content key of a snapshot, sealed to one recipient.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecipientSlot {
+    /// To whom.
+    pub recipient: RecipientId,
+    /// The encapsulated key.
+    pub encapsulated: [u8; 32],
+    /// The sealed content key.
+    pub ciphertext: [u8; 48],
+}
+
+/// A snapshot object taken apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SnapshotObject<'a> {
+    /// The header.
+    pub header: Header,
+    /// The operator's part: `nonce ‖ ciphertext ‖ tag`; associated data: the header.
+    pub operator: &'a [u8],
+    /// The content key for each recipient; associated data: header and operator's part.
+    pub recipients: Vec<RecipientSlot>,
+    /// The private part: `nonce ‖ ciphertext ‖ tag` under the content key; associated data: header and operator's part.
+    pub private: &'a [u8],
+    /// The bytes of header, lengths and operator's part.
+    pub bound: &'a [u8],
+}
+
+/// The bytes that private part and recipients are bound to: header, length and operator's part.
+pub fn encode_bound(header: &Header, operator: &[u8]) -> Vec<u8> {
+    let mut writer = Writer::new();
+    writer.bytes(&header.encode(Magic::Snapshot)).u32(length(operator)).bytes(operator);
+    writer.into_bytes()
+}
+
+/// Completes a snapshot object.
+pub fn encode(bound: &[u8], recipients: &[RecipientSlot], private: &[u8]) -> Vec<u8> {
+    let mut writer = Writer::new();
+    writer.bytes(bound).u16(u16::try_from(recipients.len()).unwrap_or(u16::MAX)).u16(0);
+    for slot in recipients {
+        writer.bytes(slot.recipient.as_bytes()).bytes(&slot.encapsulated).bytes(&slot.ciphertext);
+    }
+    writer.u32(length(private)).bytes(private);
+    writer.into_bytes()
+}
+
+fn length(bytes: &[u8]) -> u32 {
+    u32::try_from(bytes.len()).unwrap_or(u32::MAX)
+}
+
+impl<'a> SnapshotObject<'a> {
+    /// Takes a stored snapshot apart.
+    ///
+    /// # Errors
+    /// [`FormatError`].
+    pub fn decode(bytes: &'a [u8]) -> Result<Self, FormatError> {
+        let mut reader = Reader::new(bytes);
+        let header = Header::decode(Magic::Snapshot, &mut reader)?;
+        let operator_length = reader.u32("operator length").within(STRUCTURE)?;
+        let operator = reader.bytes(operator_length as usize, "operator part").within(STRUCTURE)?;
+        let bound = &bytes[..HEADER_LENGTH + 4 + operator.len()];
+        let count = reader.u16("recipients").within(STRUCTURE)?;
+        let reserved = reader.u16("reserved").within(STRUCTURE)?;
+        if count > MAX_RECIPIENTS {
+            return Err(FormatError::field(STRUCTURE, "recipients", "at most 1024", count.into()));
+        }
+        if reserved != 0 {
+            return Err(FormatError::field(STRUCTURE, "reserved", "zero", reserved.into()));
+        }
+        let table = reader.table::<RECIPIENT_LENGTH>(count.into(), "recipients").within(STRUCTURE)?;
+        let recipients = table.iter().map(decode_slot).collect::<Result<_, _>>()?;
+        let private_length = reader.u32("private length").within(STRUCTURE)?;
+        let private = reader.bytes(private_length as usize, "private part").within(STRUCTURE)?;
+        reader.finish().within(STRUCTURE)?;
+        Ok(Self { header, operator, recipients, private, bound })
+    }
+}
+
+fn decode_slot(bytes: &[u8; RECIPIENT_LENGTH]) -> Result<RecipientSlot, FormatError> {
+    let mut reader = Reader::new(bytes);
+    Ok(RecipientSlot {
+        recipient: RecipientId::new(reader.array("recipient").within(STRUCTURE)?),
+        encapsulated: reader.array("encapsulated key").within(STRUCTURE)?,
+        ciphertext: reader.array("sealed key").within(STRUCTURE)?,
+    })
+}
+
+/// What was counted while a snapshot was made. Bytes unless said otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
+#[cbor(map)]
+pub struct Counts {
+    /// Bytes read from the source.
+    #[n(0)]
+    pub bytes_read: u64,
+    /// Plain bytes of chunks that the repository did not have.
+    #[n(1)]
+    pub bytes_new: u64,
+    /// Bytes that the new chunks take in packs.
+    #[n(2)]
+    pub bytes_stored: u64,
+    /// Chunks that the data is cut into, each counted as often as it stands.
+    #[n(3)]
+    pub chunks: u64,
+    /// Chunks that the repository did not have.
+    #[n(4)]
+    pub chunks_new: u64,
+    /// Bytes of the source that could not be read.
+    #[n(5)]
+    pub unreadable: u64,
+    /// Bytes of all streams.
+    #[n(6)]
+    pub bytes_kept: u64,
+    /// How long the backup took, in milliseconds.
+    #[n(7)]
+    pub duration_ms: u64,
+}
+
+/// What an operator needs to know of a snapshot.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct OperatorRecord {
+    /// The stick.
+    #[n(0)]
+    pub stick: String,
+    /// When the backup began, in milliseconds since 1970-01-01 UTC.
+    #[n(1)]
+    pub time_ms: i64,
+    /// The offset of local time from UTC in seconds.
+    #[n(2)]
+    pub utc_offset_s: i32,
+    /// The IANA name of the time zone, where known.
+    #[n(3)]
+    pub time_zone: Option<String>,
+    /// The machine that made the backup.
+    #[n(4)]
+    pub host: String,
+    /// Tags, sorted.
+    #[n(5)]
+    pub tags: Vec<String>,
+    /// The disk's size in bytes.
+    #[n(6)]
+    pub size: u64,
+    /// The root of the reference list, in the domain of the index key.
+    #[n(7)]
+    pub references: TreeRoot,
+    /// The program that made the snapshot.
+    #[n(8)]
+    pub tool: String,
+    /// What was counted.
+    #[n(9)]
+    pub counts: Counts,
+}
+
+/// What is known of the disk itself.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
+#[cbor(map)]
+pub struct DiskFacts {
+    /// The smallest unit in which the disk is addressed, in bytes.
+    #[n(0)]
+    pub sector_size: u32,
+    /// Where the disk was read from.
+    #[n(1)]
+    pub source: String,
+    /// The identity from the partition table: `gpt-GUID` or `mbr-ID`.
+    #[n(2)]
+    pub table_id: Option<String>,
+    /// The device's serial number.
+    #[n(3)]
+    pub serial: Option<String>,
+    /// The device's model.
+    #[n(4)]
+    pub model: Option<String>,
+    /// A label that a person gave or a file system has.
+    #[n(5)]
+    pub label: Option<String>,
+}
+
+/// What reading a snapshot needs.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct PrivateRecord {
+    /// The data tree: the kept bytes.
+    #[n(0)]
+    pub data: TreeRoot,
+    /// The tree of the disk map's records.
+    #[n(1)]
+    pub map: TreeRoot,
+    /// The disk.
+    #[n(2)]
+    pub disk: DiskFacts,
+}
+
+impl OperatorRecord {
+    /// The record's bytes, to be sealed.
+    pub fn encode(&self) -> Vec<u8> {
+        encode_record(self)
+    }
+
+    /// Reads an opened operator's part.
+    ///
+    /// # Errors
+    /// [`FormatError`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, FormatError> {
+        let record: Self = decode_record("snapshot, operator part", bytes)?;
+        record.references.top()?;
+        Ok(record)
+    }
+}
+
+impl PrivateRecord {
+    /// The record's bytes, to be sealed.
+    pub fn encode(&self) -> Vec<u8> {
+        encode_record(self)
+    }
+
+    /// Reads an opened private part.
+    ///
+    /// # Errors
+    /// [`FormatError`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, FormatError> {
+        let record: Self = decode_record("snapshot, private part", bytes)?;
+        record.data.top()?;
+        record.map.top()?;
+        Ok(record)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::RepositoryId;
+
+    #[test]
+    fn objects_round_trip_and_truncation_at_every_length_is_refused() {
+        let header = Header::new(RepositoryId::new([1; 16]));
+        let slot = RecipientSlot { recipient: RecipientId::new([2; 32]), encapsulated: [3; 32], ciphertext: [4; 48] };
+        let bound = encode_bound(&header, b"operator");
+        let bytes = encode(&bound, std::slice::from_ref(&slot), b"private");
+        let object = SnapshotObject::decode(&bytes).expect("decodes");
+        assert_eq!((object.operator, object.private, object.bound), (&b"operator"[..], &b"private"[..], &bound[..]));
+        assert_eq!(object.recipients, [slot]);
+        for length in 0..bytes.len() {
+            assert!(SnapshotObject::decode(&bytes[..length]).is_err(), "length {length}");
+        }
+    }
+
+    #[test]
+    fn records_round_trip_and_a_field_of_a_later_version_is_ignored() {
+        let record = OperatorRecord {
+            stick: "ana".to_owned(),
+            time_ms: 1,
+            utc_offset_s: 3600,
+            time_zone: None,
+            host: "desk".to_owned(),
+            tags: vec!["weekly".to_owned()],
+            size: 5,
+            references: TreeRoot::EMPTY,
+            tool: "sheaf".to_owned(),
+            counts: Counts::default(),
+        };
+        let mut bytes = record.encode();
+        assert_eq!(OperatorRecord::decode(&bytes), Ok(record.clone()));
+        // A map of nine pairs, since an absent option is not written; one more pair, 30: true.
+        assert_eq!(bytes[0], 0xa0 | 9);
+        bytes[0] += 1;
+        bytes.extend_from_slice(&[0x18, 30, 0xf5]);
+        assert_eq!(OperatorRecord::decode(&bytes), Ok(record));
+    }
+}

@@ -1,0 +1,135 @@
+//! L1: named immutable objects, wherever they lie.
+//!
+//! Always true here, for every implementation; `tests/storage.rs` holds each to it:
+//! - [`Storage::put`] is put-if-absent and all or nothing: when it returns [`Put::Stored`] the object is durable and whole;
+//!   when it fails, or the process dies in it, a listing shows either the whole object or nothing.
+//! - An object never changes. It is read whole or in ranges by several threads and processes at once.
+//! - A listing shows every object whose `put` returned before the listing began, and shows nothing that is
+//!   not an object of ours.
+
+pub mod local;
+pub mod sim;
+
+use crate::format::names::{ObjectKind, ObjectName};
+
+/// Why storage failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StorageError {
+    /// The object is not there.
+    #[error("{name} is missing at {place}")]
+    NotFound {
+        /// The object.
+        name: ObjectName,
+        /// Where it was looked for.
+        place: String,
+    },
+    /// The object ends before the range that was asked for.
+    #[error("{name} has {size} bytes, bytes {start} to {end} were asked for", end = start.saturating_add(*length))]
+    Range {
+        /// The object.
+        name: ObjectName,
+        /// Where the range begins.
+        start: u64,
+        /// Bytes asked for.
+        length: u64,
+        /// Bytes that the object has.
+        size: u64,
+    },
+    /// The object is larger than any of its kind may be.
+    #[error("{name} has {size} bytes; at most {limit} were expected")]
+    TooLarge {
+        /// The object.
+        name: ObjectName,
+        /// Bytes that it has.
+        size: u64,
+        /// Bytes that it may have.
+        limit: u64,
+    },
+    /// The system failed.
+    #[error("{action} {place} failed")]
+    Io {
+        /// What was tried, as in "writing".
+        action: &'static str,
+        /// Which file or address.
+        place: String,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+impl StorageError {
+    /// True when the object is not there, as opposed to not readable.
+    pub const fn is_not_found(&self) -> bool {
+        matches!(self, Self::NotFound { .. })
+    }
+
+    /// True when a full disk, a quota or a read-only medium keeps the object from being written.
+    pub fn io_kind(&self) -> Option<std::io::ErrorKind> {
+        match self {
+            Self::Io { source, .. } => Some(source.kind()),
+            _ => None,
+        }
+    }
+}
+
+/// What a put did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Put {
+    /// The object was written and is durable.
+    Stored,
+    /// An object of this name was there and was left alone.
+    AlreadyThere,
+}
+
+/// An object in a listing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Listed {
+    /// Its name.
+    pub name: ObjectName,
+    /// Its size in bytes.
+    pub size: u64,
+}
+
+/// A place that keeps a repository's objects.
+pub trait Storage: Send + Sync + std::fmt::Debug {
+    /// Where this is, for messages.
+    fn place(&self) -> String;
+
+    /// Stores an object whose bytes are the parts, one behind the other, unless one of that name is there.
+    ///
+    /// # Errors
+    /// [`StorageError::Io`].
+    fn put(&self, name: ObjectName, parts: &[&[u8]]) -> Result<Put, StorageError>;
+
+    /// The whole object, when it has at most `limit` bytes.
+    ///
+    /// # Errors
+    /// [`StorageError::NotFound`], [`StorageError::TooLarge`], [`StorageError::Io`].
+    fn get(&self, name: ObjectName, limit: u64) -> Result<Vec<u8>, StorageError>;
+
+    /// Fills `buffer` with the object's bytes from `start` on.
+    ///
+    /// # Errors
+    /// [`StorageError::NotFound`], [`StorageError::Range`], [`StorageError::Io`].
+    fn get_range(&self, name: ObjectName, start: u64, buffer: &mut [u8]) -> Result<(), StorageError>;
+
+    /// The object's size in bytes.
+    ///
+    /// # Errors
+    /// [`StorageError::NotFound`], [`StorageError::Io`].
+    fn size(&self, name: ObjectName) -> Result<u64, StorageError>;
+
+    /// All objects of a kind, sorted by name.
+    ///
+    /// # Errors
+    /// [`StorageError::Io`].
+    fn list(&self, kind: ObjectKind) -> Result<Vec<Listed>, StorageError>;
+
+    /// Removes an object; one that is not there is fine.
+    ///
+    /// # Errors
+    /// [`StorageError::Io`].
+    fn delete(&self, name: ObjectName) -> Result<(), StorageError>;
+}
