@@ -1,2 +1,3 @@
 //! The `sheaf` command.
+
 fn main() {}

@@ -43,6 +43,15 @@ pub struct Chunking {
 impl Chunking {
     /// The largest chunk that any repository may have.
     pub const MAX: u32 = 8 << 20;
+    /// The smallest minimum.
+    pub const MIN: u32 = 256;
+    /// The largest minimum, average and smallest maximum for which FastCDC 2020 is defined: its table of masks ends
+    /// there, and the crate reads beyond it for a larger average.
+    pub const LARGEST_MIN: u32 = 1 << 20;
+    /// See [`Self::LARGEST_MIN`].
+    pub const LARGEST_AVERAGE: u32 = 4 << 20;
+    /// See [`Self::LARGEST_MIN`].
+    pub const SMALLEST_MAX: u32 = 1024;
 
     /// What `init` takes: measured in `benches/RESULTS.md`.
     pub const DEFAULT: Self =
@@ -58,12 +67,17 @@ impl Chunking {
             Self { algorithm, .. } if algorithm != CHUNKER_FASTCDC_2020 => {
                 field("chunker algorithm", "1 (FastCDC 2020)", algorithm.into())
             }
-            Self { min, .. } if min < 256 || min % 2 == 1 => field("chunk minimum", "even and at least 256", min),
-            Self { max, .. } if max > Self::MAX || max % 2 == 1 => {
-                field("chunk maximum", "even and at most 8388608", max)
+            Self { min, .. } if !(Self::MIN..=Self::LARGEST_MIN).contains(&min) || min % 2 == 1 => {
+                field("chunk minimum", "even, 256 to 1048576", min)
+            }
+            Self { max, .. } if !(Self::SMALLEST_MAX..=Self::MAX).contains(&max) || max % 2 == 1 => {
+                field("chunk maximum", "even, 1024 to 8388608", max)
             }
             Self { min, average, max, .. } if average % 2 == 1 || average <= min || average >= max => {
                 field("chunk average", "even and between minimum and maximum", average)
+            }
+            Self { average, .. } if average > Self::LARGEST_AVERAGE => {
+                field("chunk average", "at most 4194304", average)
             }
             Self { normalization, .. } if normalization > 3 => field("normalization", "0 to 3", normalization.into()),
             _ => Ok(()),
@@ -186,8 +200,30 @@ mod tests {
     }
 
     #[test]
+    fn the_chunker_takes_every_parameter_at_its_limit() {
+        for (min, average, max) in [(256, 258, 1024), (1 << 20, 4 << 20, 8 << 20), (256, 4 << 20, 8 << 20)] {
+            for normalization in 0..=3_u8 {
+                let chunking = Chunking { min, average, max, normalization, ..Chunking::DEFAULT };
+                chunking.check().expect("within the limits");
+                let level = match normalization {
+                    0 => fastcdc::v2020::Normalization::Level0,
+                    1 => fastcdc::v2020::Normalization::Level1,
+                    2 => fastcdc::v2020::Normalization::Level2,
+                    _ => fastcdc::v2020::Normalization::Level3,
+                };
+                let (min, average, max) = (min as usize, average as usize, max as usize);
+                let chunker = fastcdc::v2020::FastCDC::with_level(&[0; 4096], min, average, max, level);
+                assert_eq!(chunker.map(|chunk| chunk.length).sum::<usize>(), 4096);
+            }
+        }
+    }
+
+    #[test]
     fn parameters_outside_of_their_limits_are_refused() {
-        let spoil: [fn(&mut ConfigRecord); 8] = [
+        let spoil: [fn(&mut ConfigRecord); 11] = [
+            |c| (c.chunking.min, c.chunking.average) = ((1 << 20) + 2, 2 << 20),
+            |c| (c.chunking.average, c.chunking.max) = ((4 << 20) + 2, 8 << 20),
+            |c| (c.chunking.min, c.chunking.average, c.chunking.max) = (256, 258, 1022),
             |c| c.chunking.algorithm = 2,
             |c| c.chunking.min = 33,
             |c| c.chunking.average = c.chunking.max,
@@ -199,6 +235,7 @@ mod tests {
         ];
         for (case, spoil) in spoil.into_iter().enumerate() {
             let mut config = config();
+            config.record.pack_size = Config::MAX_PACK_SIZE;
             spoil(&mut config.record);
             assert!(matches!(Config::decode(&config.encode()), Err(FormatError::Field { .. })), "case {case}");
         }

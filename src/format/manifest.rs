@@ -166,7 +166,17 @@ impl DiskMap {
         let mut segments = Vec::new();
         let mut kept = 0_u64;
         let (mut extents_left, mut bytes_left) = (0_u32, 0_u64);
+        let mut count = 0_u64;
         for record in records {
+            count += 1;
+            if count > MAX_RECORDS {
+                return wrong("records", "at most 16777216", count);
+            }
+            if let MapRecord::Extent(extent) | MapRecord::Hole(_, extent) = record
+                && (extent.length == 0 || extent.end().is_none())
+            {
+                return wrong("length", "more than 0, with an end within 64 bits", extent.length);
+            }
             match record {
                 MapRecord::Stream { .. } | MapRecord::Hole(..) if extents_left > 0 || bytes_left > 0 => {
                     return wrong("extents", "as many as their stream says", extents_left.into());
@@ -299,6 +309,25 @@ mod tests {
         for (name, records, size) in cases {
             assert!(DiskMap::check(records, size).is_err(), "{name}");
         }
+    }
+
+    #[test]
+    fn records_that_were_made_and_not_decoded_are_checked_as_well() {
+        let hole = |start, length| MapRecord::Hole(HoleKind::Zero, extent(start, length));
+        assert!(DiskMap::check([hole(0, 0), hole(0, 4)], 4).is_err(), "an empty hole");
+        assert!(
+            DiskMap::check([stream(1, 0), MapRecord::Extent(extent(0, 0)), hole(0, 4)], 4).is_err(),
+            "an empty extent"
+        );
+        assert!(DiskMap::check([hole(0, 4), hole(4, u64::MAX)], u64::MAX).is_err(), "an end beyond 64 bits");
+    }
+
+    #[test]
+    fn more_records_than_the_limit_are_refused() {
+        let records = std::iter::repeat_n(stream(0, 0), MAX_RECORDS as usize);
+        assert_eq!(DiskMap::check(records.clone(), 0).map(|map| map.kept()), Ok(0));
+        let more = records.chain([stream(0, 0)]);
+        assert!(matches!(DiskMap::check(more, 0), Err(FormatError::Field { field: "records", .. })));
     }
 
     #[test]

@@ -11,7 +11,6 @@ pub mod config;
 pub mod index;
 pub mod keys;
 pub mod manifest;
-pub mod names;
 pub mod object;
 pub mod pack;
 pub mod snapshot;

@@ -2,7 +2,8 @@
 //!
 //! Always true here:
 //! - The first 32 bytes say kind, version, features and repository; they are associated data of every
-//!   seal in the object, so that an object of one kind or repository cannot stand in for another.
+//!   seal in the object but those of chunks, so that an object of one kind or repository cannot stand in for another.
+//! - What is associated data are the bytes as they are stored: an optional feature that is not known stays in them.
 //! - A version or a required feature that is not known is refused before anything else is read.
 
 use super::{FormatError, InStructure};

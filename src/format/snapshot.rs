@@ -38,11 +38,11 @@ pub struct SnapshotObject<'a> {
     pub header: Header,
     /// The operator's part: `nonce ‖ ciphertext ‖ tag`; associated data: the header.
     pub operator: &'a [u8],
-    /// The content key for each recipient; associated data: header and operator's part.
+    /// The content key for each recipient; associated data: the BLAKE3 of `bound`.
     pub recipients: Vec<RecipientSlot>,
-    /// The private part: `nonce ‖ ciphertext ‖ tag` under the content key; associated data: header and operator's part.
+    /// The private part: `nonce ‖ ciphertext ‖ tag` under the content key; associated data: the BLAKE3 of `bound`.
     pub private: &'a [u8],
-    /// The bytes of header, lengths and operator's part.
+    /// The bytes of header, operator length and operator's part.
     pub bound: &'a [u8],
 }
 
@@ -211,9 +211,9 @@ pub struct PrivateRecord {
 }
 
 impl OperatorRecord {
-    /// The record's bytes, to be sealed.
-    pub fn encode(&self) -> Vec<u8> {
-        encode_record(self)
+    /// The record's bytes, to be sealed: they hold the key of a tree.
+    pub fn encode(&self) -> zeroize::Zeroizing<Vec<u8>> {
+        zeroize::Zeroizing::new(encode_record(self))
     }
 
     /// Reads an opened operator's part.
@@ -228,9 +228,9 @@ impl OperatorRecord {
 }
 
 impl PrivateRecord {
-    /// The record's bytes, to be sealed.
-    pub fn encode(&self) -> Vec<u8> {
-        encode_record(self)
+    /// The record's bytes, to be sealed: they hold the key of a tree.
+    pub fn encode(&self) -> zeroize::Zeroizing<Vec<u8>> {
+        zeroize::Zeroizing::new(encode_record(self))
     }
 
     /// Reads an opened private part.

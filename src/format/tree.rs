@@ -11,6 +11,7 @@ use crate::codec::{Reader, Writer};
 use crate::ids::ChunkKey;
 use minicbor::bytes::ByteArray;
 use minicbor::{Decode, Encode};
+use zeroize::Zeroize;
 
 const STRUCTURE: &str = "tree node";
 /// Bytes of one entry.
@@ -129,7 +130,18 @@ pub struct TreeRoot {
     pub depth: u8,
     /// The key of the topmost node, or of the only chunk.
     #[n(2)]
-    key: Option<ByteArray<32>>,
+    key: Option<RootKey>,
+}
+
+/// The key in a root, which wipes itself as a `ChunkKey` does.
+#[derive(Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(transparent)]
+struct RootKey(ByteArray<32>);
+
+impl Drop for RootKey {
+    fn drop(&mut self) {
+        self.0.as_mut_slice().zeroize();
+    }
 }
 
 impl std::fmt::Debug for TreeRoot {
@@ -144,7 +156,7 @@ impl TreeRoot {
 
     /// The root above one chunk (depth 0) or node.
     pub fn new(depth: u8, top: &TreeEntry) -> Self {
-        Self { span: top.span, depth, key: Some((*top.key.expose()).into()) }
+        Self { span: top.span, depth, key: Some(RootKey((*top.key.expose()).into())) }
     }
 
     /// The topmost entry, or `None` for an empty sequence.
@@ -158,7 +170,7 @@ impl TreeRoot {
         }
         match (&self.key, self.span) {
             (None, 0) if self.depth == 0 => Ok(None),
-            (Some(key), 1..) => Ok(Some(TreeEntry { key: ChunkKey::new(**key), span: self.span })),
+            (Some(key), 1..) => Ok(Some(TreeEntry { key: ChunkKey::new(*key.0), span: self.span })),
             _ => Err(FormatError::field(ROOT, "span", "0 exactly when there is no key", self.span)),
         }
     }

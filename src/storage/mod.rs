@@ -10,7 +10,7 @@
 pub mod local;
 pub mod sim;
 
-use crate::format::names::{ObjectKind, ObjectName};
+use crate::names::{ObjectKind, ObjectName};
 
 /// Why storage failed.
 #[derive(Debug, thiserror::Error)]
@@ -65,7 +65,8 @@ impl StorageError {
         matches!(self, Self::NotFound { .. })
     }
 
-    /// True when a full disk, a quota or a read-only medium keeps the object from being written.
+    /// What kind of failure the system reported, which tells a full disk, a quota or a read-only medium from others;
+    /// `None` where the system did not fail.
     pub fn io_kind(&self) -> Option<std::io::ErrorKind> {
         match self {
             Self::Io { source, .. } => Some(source.kind()),

@@ -1,0 +1,9 @@
+//! L1: what a disk's own structures say about it.
+//!
+//! Always true here:
+//! - Nothing that is read from a disk is trusted: any bytes may be in any place, and none makes this layer stop or go
+//!   round in circles. What does not check out is treated as if it were not there.
+
+pub mod identity;
+
+pub use identity::{Identity, identify};

@@ -1,0 +1,495 @@
+//! Storage in memory that fails when it is told to: what tests and simulators of crashes run on.
+//!
+//! A [`SimStorage`] is a handle: one process's way to one medium. Its clones are the same process;
+//! [`SimStorage::another_process`] is another one at the same medium. **Writes** are puts and deletes; a process's writes are
+//! numbered from 0 in the order in which they reach the storage, also those that find their object there or fail.
+//!
+//! The faults, each planned for one write of one process with [`SimStorage::fail_at`]:
+//!
+//! | fault | the write's effect | the write's answer | afterwards |
+//! |---|---|---|---|
+//! | [`Fault::Error`] | none | error | as before |
+//! | [`Fault::ErrorAfter`] | whole | error: the acknowledgement is lost | as before |
+//! | [`Fault::Crash`] | none | error | every operation of this process fails until [`SimStorage::restart`] |
+//! | [`Fault::CrashAfter`] | whole | error | every operation of this process fails until [`SimStorage::restart`] |
+//! | [`Fault::Full`] | none, if a put of a new object | `StorageFull` | the same for every process until [`SimStorage::free`] |
+//!
+//! And these, which last until they are taken back:
+//! - [`SimStorage::fail_reads`]: the medium cannot read one object. `get` and `get_range` of it fail for every process; it is
+//!   listed, has a size, can be deleted and counts as there for a put.
+//! - [`SimStorage::set_read_only`]: this process may not write. Every put and delete fails with `ReadOnlyFilesystem`, also
+//!   the put of an object that is there, so that a test sees every attempt.
+//!
+//! Always true here:
+//! - No write is ever torn, as the contract of [`Storage`] says: an object is there whole or not at all.
+//! - Faults hit once, at their number; a retry is another write. On a full medium deletes work, and a put of what is there
+//!   says so.
+//! - Calls made in one order give one result: there is no clock and no randomness.
+//! - Operations that a crashed process tries never reach the storage: they are neither recorded nor counted.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::names::{ObjectKind, ObjectName};
+use crate::storage::{Listed, Put, Storage, StorageError};
+
+/// What goes wrong with a write; the head of this file says what each does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The write fails and does nothing.
+    Error,
+    /// The write is done, but answers with an error.
+    ErrorAfter,
+    /// The process dies before the write.
+    Crash,
+    /// The process dies after the write.
+    CrashAfter,
+    /// From this write on the medium has no room for new objects.
+    Full,
+}
+
+/// One call that reached the storage, whether it failed or not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Operation {
+    /// [`Storage::put`].
+    Put(ObjectName),
+    /// [`Storage::get`].
+    Get(ObjectName),
+    /// [`Storage::get_range`].
+    GetRange {
+        /// The object.
+        name: ObjectName,
+        /// Where the range begins, in bytes.
+        start: u64,
+        /// Bytes asked for.
+        length: u64,
+    },
+    /// [`Storage::size`].
+    Size(ObjectName),
+    /// [`Storage::list`].
+    List(ObjectKind),
+    /// [`Storage::delete`].
+    Delete(ObjectName),
+}
+
+impl Operation {
+    /// True for puts and deletes.
+    pub const fn is_write(self) -> bool {
+        matches!(self, Self::Put(_) | Self::Delete(_))
+    }
+}
+
+/// What all processes share.
+#[derive(Default)]
+struct Medium {
+    objects: BTreeMap<ObjectName, Vec<u8>>,
+    unreadable: BTreeSet<ObjectName>,
+    full: bool,
+}
+
+/// What the clones of one handle share.
+#[derive(Default)]
+struct Process {
+    operations: Vec<Operation>,
+    writes: u64,
+    faults: BTreeMap<u64, Fault>,
+    crashed: bool,
+    read_only: bool,
+}
+
+/// What is to be done with a write that reached the storage.
+struct Verdict {
+    done: bool,
+    answer: Option<io::Error>,
+}
+
+/// Storage in memory, for tests: deterministic, counted, and failing as planned.
+#[derive(Clone, Default)]
+pub struct SimStorage {
+    medium: Arc<Mutex<Medium>>,
+    process: Arc<Mutex<Process>>,
+}
+
+impl std::fmt::Debug for SimStorage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let writes = self.process().writes;
+        f.debug_struct("SimStorage").field("objects", &self.medium().objects.len()).field("writes", &writes).finish()
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A test that panicked in another thread must not hide its own message behind one of ours.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn place_of(name: &impl std::fmt::Display) -> String {
+    format!("memory:{name}")
+}
+
+fn failed(action: &'static str, name: ObjectName, source: io::Error) -> StorageError {
+    StorageError::Io { action, place: place_of(&name), source }
+}
+
+impl SimStorage {
+    /// An empty medium and its first process.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A medium that holds these objects, and its first process. Of two objects of one name the later stays.
+    pub fn from_objects(objects: impl IntoIterator<Item = (ObjectName, Vec<u8>)>) -> Self {
+        let storage = Self::default();
+        storage.medium().objects.extend(objects);
+        storage
+    }
+
+    /// Another process at the same medium: with no faults planned, nothing recorded, alive and allowed to write.
+    pub fn another_process(&self) -> Self {
+        Self { medium: Arc::clone(&self.medium), process: Arc::default() }
+    }
+
+    /// Plans a fault for this process's write of this number, counted from 0 since the handle was made.
+    /// A fault that was planned for it before is replaced.
+    pub fn fail_at(&self, write: u64, fault: Fault) {
+        self.process().faults.insert(write, fault);
+    }
+
+    /// The number that this process's next write has: how many writes reached the storage so far.
+    pub fn writes(&self) -> u64 {
+        self.process().writes
+    }
+
+    /// Every operation of this process that reached the storage, in order.
+    pub fn operations(&self) -> Vec<Operation> {
+        self.process().operations.clone()
+    }
+
+    /// Forgets what was recorded; the count of writes goes on.
+    pub fn forget_operations(&self) {
+        self.process().operations.clear();
+    }
+
+    /// True since a planned crash and until [`Self::restart`].
+    pub fn is_crashed(&self) -> bool {
+        self.process().crashed
+    }
+
+    /// Brings a crashed process back; faults that are still planned stay so.
+    pub fn restart(&self) {
+        self.process().crashed = false;
+    }
+
+    /// Fills the medium now, for every process.
+    pub fn fill(&self) {
+        self.medium().full = true;
+    }
+
+    /// Makes room on a full medium.
+    pub fn free(&self) {
+        self.medium().full = false;
+    }
+
+    /// Lets this process write, or not.
+    pub fn set_read_only(&self, read_only: bool) {
+        self.process().read_only = read_only;
+    }
+
+    /// Makes an object unreadable for every process.
+    pub fn fail_reads(&self, name: ObjectName) {
+        self.medium().unreadable.insert(name);
+    }
+
+    /// Makes an object readable again.
+    pub fn heal_reads(&self, name: ObjectName) {
+        self.medium().unreadable.remove(&name);
+    }
+
+    /// A copy of everything on the medium, whatever the processes' state. Not recorded.
+    pub fn objects(&self) -> BTreeMap<ObjectName, Vec<u8>> {
+        self.medium().objects.clone()
+    }
+
+    /// The object's bytes, or `None` when it is not there. Not recorded, never fails.
+    pub fn peek(&self, name: ObjectName) -> Option<Vec<u8>> {
+        self.medium().objects.get(&name).cloned()
+    }
+
+    /// The names of a kind, sorted. Not recorded, never fails.
+    pub fn names(&self, kind: ObjectKind) -> Vec<ObjectName> {
+        self.medium().objects.keys().filter(|name| name.kind() == kind).copied().collect()
+    }
+
+    /// Damages the medium: the object now has these bytes, whether it was there or not. Not recorded, never fails.
+    pub fn overwrite(&self, name: ObjectName, bytes: Vec<u8>) {
+        self.medium().objects.insert(name, bytes);
+    }
+
+    /// Damages the medium: the object is gone; its bytes are the answer. Not recorded, never fails.
+    pub fn remove(&self, name: ObjectName) -> Option<Vec<u8>> {
+        self.medium().objects.remove(&name)
+    }
+
+    fn medium(&self) -> MutexGuard<'_, Medium> {
+        locked(&self.medium)
+    }
+
+    fn process(&self) -> MutexGuard<'_, Process> {
+        locked(&self.process)
+    }
+
+    /// Records a read, unless the process is dead.
+    fn begin_read(&self, operation: Operation) -> io::Result<()> {
+        self.process().record(operation)
+    }
+
+    /// Records a write, and says what the plan has for it. The medium is locked by the caller, so that the numbers of the
+    /// writes are the order in which they take effect.
+    fn begin_write(&self, operation: Operation, medium: &mut Medium) -> io::Result<Verdict> {
+        let mut process = self.process();
+        process.record(operation)?;
+        let number = process.writes;
+        process.writes += 1;
+        let fault = process.faults.remove(&number);
+        let simulated = || Some(io::Error::other("simulated failure"));
+        if let Some(Fault::Crash | Fault::CrashAfter) = fault {
+            process.crashed = true;
+        }
+        if fault == Some(Fault::Full) {
+            medium.full = true;
+        }
+        let done = !matches!(fault, Some(Fault::Error | Fault::Crash));
+        Ok(match fault {
+            // A process that may not write changes nothing, whatever else was planned.
+            _ if process.read_only => Verdict { done: false, answer: Some(io::ErrorKind::ReadOnlyFilesystem.into()) },
+            Some(Fault::Crash | Fault::CrashAfter) => Verdict { done, answer: Some(crash()) },
+            Some(Fault::Error | Fault::ErrorAfter) => Verdict { done, answer: simulated() },
+            Some(Fault::Full) | None => Verdict { done, answer: None },
+        })
+    }
+}
+
+impl Process {
+    fn record(&mut self, operation: Operation) -> io::Result<()> {
+        if self.crashed {
+            return Err(crash());
+        }
+        self.operations.push(operation);
+        Ok(())
+    }
+}
+
+impl Medium {
+    fn find(&self, name: ObjectName) -> Result<&Vec<u8>, StorageError> {
+        self.objects.get(&name).ok_or_else(|| StorageError::NotFound { name, place: "memory".to_owned() })
+    }
+
+    fn read(&self, name: ObjectName) -> Result<&Vec<u8>, StorageError> {
+        let bytes = self.find(name)?;
+        if self.unreadable.contains(&name) {
+            return Err(failed("reading", name, io::Error::other("simulated unreadable medium")));
+        }
+        Ok(bytes)
+    }
+}
+
+fn crash() -> io::Error {
+    io::Error::other("simulated crash of the process")
+}
+
+impl Storage for SimStorage {
+    fn place(&self) -> String {
+        "memory".to_owned()
+    }
+
+    fn put(&self, name: ObjectName, parts: &[&[u8]]) -> Result<Put, StorageError> {
+        let fail = |error| failed("writing", name, error);
+        let mut medium = self.medium();
+        let verdict = self.begin_write(Operation::Put(name), &mut medium).map_err(fail)?;
+        let there = medium.objects.contains_key(&name);
+        if verdict.done && !there {
+            if medium.full {
+                return Err(fail(verdict.answer.unwrap_or_else(|| io::ErrorKind::StorageFull.into())));
+            }
+            medium.objects.insert(name, parts.concat());
+        }
+        match verdict.answer {
+            Some(error) => Err(fail(error)),
+            None if there => Ok(Put::AlreadyThere),
+            None => Ok(Put::Stored),
+        }
+    }
+
+    fn get(&self, name: ObjectName, limit: u64) -> Result<Vec<u8>, StorageError> {
+        self.begin_read(Operation::Get(name)).map_err(|error| failed("reading", name, error))?;
+        let medium = self.medium();
+        let bytes = medium.read(name)?;
+        let size = bytes.len() as u64;
+        if size > limit {
+            return Err(StorageError::TooLarge { name, size, limit });
+        }
+        Ok(bytes.clone())
+    }
+
+    fn get_range(&self, name: ObjectName, start: u64, buffer: &mut [u8]) -> Result<(), StorageError> {
+        let length = buffer.len() as u64;
+        self.begin_read(Operation::GetRange { name, start, length }).map_err(|error| failed("reading", name, error))?;
+        let medium = self.medium();
+        let bytes = medium.read(name)?;
+        let beyond = StorageError::Range { name, start, length, size: bytes.len() as u64 };
+        let range = usize::try_from(start).ok().and_then(|start| Some(start..start.checked_add(buffer.len())?));
+        buffer.copy_from_slice(range.and_then(|range| bytes.get(range)).ok_or(beyond)?);
+        Ok(())
+    }
+
+    fn size(&self, name: ObjectName) -> Result<u64, StorageError> {
+        self.begin_read(Operation::Size(name)).map_err(|error| failed("looking for", name, error))?;
+        self.medium().find(name).map(|bytes| bytes.len() as u64)
+    }
+
+    fn list(&self, kind: ObjectKind) -> Result<Vec<Listed>, StorageError> {
+        self.begin_read(Operation::List(kind)).map_err(|source| StorageError::Io {
+            action: "listing",
+            place: place_of(&kind.folder()),
+            source,
+        })?;
+        let medium = self.medium();
+        let of_kind = medium.objects.iter().filter(|(name, _)| name.kind() == kind);
+        Ok(of_kind.map(|(name, bytes)| Listed { name: *name, size: bytes.len() as u64 }).collect())
+    }
+
+    fn delete(&self, name: ObjectName) -> Result<(), StorageError> {
+        let fail = |error| failed("deleting", name, error);
+        let mut medium = self.medium();
+        let verdict = self.begin_write(Operation::Delete(name), &mut medium).map_err(fail)?;
+        if verdict.done {
+            medium.objects.remove(&name);
+        }
+        verdict.answer.map_or(Ok(()), |error| Err(fail(error)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::ObjectId;
+    use std::io::ErrorKind;
+
+    const FIRST: ObjectName = ObjectName::pack(ObjectId::new([1; 32]));
+    const SECOND: ObjectName = ObjectName::pack(ObjectId::new([2; 32]));
+
+    /// Each fault at a put and at a delete: what it answers, what it leaves, and whether the process lives.
+    #[test]
+    fn each_fault_does_what_the_contract_says() {
+        for (fault, done, dies) in [
+            (Fault::Error, false, false),
+            (Fault::ErrorAfter, true, false),
+            (Fault::Crash, false, true),
+            (Fault::CrashAfter, true, true),
+        ] {
+            let storage = SimStorage::new();
+            storage.fail_at(1, fault);
+            storage.fail_at(2, fault);
+            storage.put(FIRST, &[b"1"]).unwrap();
+            assert!(storage.put(SECOND, &[b"2"]).unwrap_err().io_kind().is_some(), "{fault:?}");
+            assert_eq!(storage.peek(SECOND).is_some(), done, "{fault:?}");
+            assert_eq!(storage.is_crashed(), dies, "{fault:?}");
+            if dies {
+                let before = (storage.operations(), storage.writes());
+                assert!(storage.get(FIRST, 9).unwrap_err().io_kind().is_some());
+                assert!(storage.get_range(FIRST, 0, &mut []).unwrap_err().io_kind().is_some());
+                assert!(storage.size(FIRST).unwrap_err().io_kind().is_some());
+                assert!(storage.list(ObjectKind::Pack).unwrap_err().io_kind().is_some());
+                assert!(storage.clone().put(FIRST, &[]).unwrap_err().io_kind().is_some());
+                assert!(storage.delete(FIRST).unwrap_err().io_kind().is_some());
+                assert_eq!((storage.operations(), storage.writes()), before, "a dead process reached the storage");
+                assert_eq!(storage.another_process().get(FIRST, 9).unwrap(), b"1");
+                storage.restart();
+            }
+            storage.delete(FIRST).unwrap_err();
+            assert_eq!(storage.peek(FIRST).is_none(), done, "{fault:?}");
+            storage.restart();
+            // The faults are spent.
+            let expected = if done { Put::AlreadyThere } else { Put::Stored };
+            assert_eq!(storage.put(SECOND, &[b"2"]).unwrap(), expected);
+            storage.delete(FIRST).unwrap();
+            assert_eq!(storage.objects().into_iter().collect::<Vec<_>>(), [(SECOND, b"2".to_vec())]);
+        }
+    }
+
+    #[test]
+    fn a_full_medium_takes_nothing_new_until_it_is_freed() {
+        let storage = SimStorage::new();
+        storage.put(FIRST, &[b"1"]).unwrap();
+        storage.fail_at(1, Fault::Full);
+        for process in [&storage, &storage.another_process()] {
+            assert_eq!(process.put(SECOND, &[]).unwrap_err().io_kind(), Some(ErrorKind::StorageFull));
+        }
+        assert_eq!(storage.put(FIRST, &[]).unwrap(), Put::AlreadyThere);
+        assert_eq!(storage.get(FIRST, 9).unwrap(), b"1");
+        storage.delete(FIRST).unwrap();
+        assert!(storage.put(FIRST, &[]).is_err());
+        storage.free();
+        assert_eq!(storage.put(SECOND, &[b"2"]).unwrap(), Put::Stored);
+    }
+
+    #[test]
+    fn an_unreadable_object_is_there_but_cannot_be_read() {
+        let storage = SimStorage::from_objects([(FIRST, b"1".to_vec()), (SECOND, b"2".to_vec())]);
+        storage.fail_reads(FIRST);
+        for error in [storage.get(FIRST, 9).unwrap_err(), storage.get_range(FIRST, 0, &mut []).unwrap_err()] {
+            assert!(error.io_kind().is_some() && !error.is_not_found());
+        }
+        assert_eq!(storage.size(FIRST).unwrap(), 1);
+        assert_eq!(storage.list(ObjectKind::Pack).unwrap().len(), 2);
+        assert_eq!(storage.put(FIRST, &[]).unwrap(), Put::AlreadyThere);
+        assert_eq!(storage.get(SECOND, 9).unwrap(), b"2");
+        storage.heal_reads(FIRST);
+        assert_eq!(storage.get(FIRST, 9).unwrap(), b"1");
+    }
+
+    #[test]
+    fn a_read_only_process_reads_and_every_write_of_it_fails() {
+        let storage = SimStorage::from_objects([(FIRST, b"1".to_vec())]);
+        storage.set_read_only(true);
+        for error in [
+            storage.put(FIRST, &[]).unwrap_err(),
+            storage.put(SECOND, &[]).unwrap_err(),
+            storage.delete(FIRST).unwrap_err(),
+            storage.delete(SECOND).unwrap_err(),
+        ] {
+            assert_eq!(error.io_kind(), Some(ErrorKind::ReadOnlyFilesystem));
+        }
+        assert_eq!(storage.get(FIRST, 9).unwrap(), b"1");
+        assert_eq!(storage.another_process().put(SECOND, &[]).unwrap(), Put::Stored);
+    }
+
+    #[test]
+    fn operations_are_recorded_in_order_and_damage_is_not() {
+        let storage = SimStorage::new();
+        storage.put(FIRST, &[b"123"]).unwrap();
+        storage.put(FIRST, &[b"4"]).unwrap();
+        storage.overwrite(SECOND, b"damaged".to_vec());
+        assert_eq!(storage.names(ObjectKind::Pack), [FIRST, SECOND]);
+        assert_eq!(storage.remove(SECOND), Some(b"damaged".to_vec()));
+        storage.get(SECOND, 1).unwrap_err();
+        storage.get_range(FIRST, 1, &mut [0; 2]).unwrap();
+        storage.size(FIRST).unwrap();
+        storage.list(ObjectKind::Key).unwrap();
+        storage.delete(FIRST).unwrap();
+        let expected = [
+            Operation::Put(FIRST),
+            Operation::Put(FIRST),
+            Operation::Get(SECOND),
+            Operation::GetRange { name: FIRST, start: 1, length: 2 },
+            Operation::Size(FIRST),
+            Operation::List(ObjectKind::Key),
+            Operation::Delete(FIRST),
+        ];
+        assert_eq!(storage.operations(), expected);
+        assert_eq!(storage.writes(), 3);
+        assert_eq!(storage.operations().iter().filter(|operation| operation.is_write()).count(), 3);
+        storage.forget_operations();
+        assert_eq!((storage.operations(), storage.writes()), (vec![], 3));
+    }
+}

@@ -1,0 +1,467 @@
+//! The example repository of the specification, made from fixed keys and nonces.
+//!
+//! Always true here: what is sealed is sealed by hand, as the chapters say it, and not by the code that backups run.
+//! Two parts are taken from the chapters and not made again: the zstd frame, since another release of zstd
+//! may give other bytes, and the content key sealed with HPKE, which takes a random key each time.
+
+use sheaf::crypto::derive::{self, RecordKind};
+use sheaf::crypto::password::{Password, PasswordCost, password_key};
+use sheaf::crypto::{Secret, aead};
+use sheaf::disk::{DiskOffset, Extent};
+use sheaf::format::config::{Chunking, Config, ConfigRecord};
+use sheaf::format::index::{IndexSegment, IndexedPack};
+use sheaf::format::keys::{KeyRecord, Protection, encode_outer};
+use sheaf::format::manifest::{HoleKind, MapRecord, StreamKind};
+use sheaf::format::object::{Header, Magic};
+use sheaf::format::pack::{Footer, PACK_HEADER_LENGTH, PackEntry, PackKind, encode_header, encode_listing};
+use sheaf::format::snapshot::{self, Counts, DiskFacts, OperatorRecord, PrivateRecord, RecipientSlot};
+use sheaf::format::tree::{TreeEntry, TreeNode, TreeRoot};
+use sheaf::ids::{ChunkId, ChunkKey, ObjectId, RecipientId, RepositoryId, from_hex};
+
+/// `info` of HPKE for the content key of a snapshot.
+pub(crate) const INFO: &[u8] = b"sheaf v1 snapshot content key";
+/// The password of the example repository.
+pub(crate) const PASSWORD: &[u8] = b"correct horse battery staple";
+/// The costs of the example's password: as small as they may be, so that a test is quick.
+pub(crate) const COST: PasswordCost = PasswordCost { memory_kib: 64, passes: 1, lanes: 1 };
+/// The recipient's private and public key: RFC 9180, appendix A.1.1, `skRm` and `pkRm`.
+pub(crate) const RECIPIENT: [&str; 2] = [
+    "4612c550263fc8ad58375df3f557aac531d26850903e55a9f23f21d8534e8ac8",
+    "3948cfe0ad1ddb695d780e59077195da6c56506b027329794ab02bca80815c4d",
+];
+/// When everything was made.
+const TIME_MS: i64 = 1_795_000_000_000;
+
+pub(crate) fn repository() -> RepositoryId {
+    RepositoryId::new(std::array::from_fn(|index| index as u8))
+}
+
+pub(crate) fn dedup_secret() -> Secret {
+    Secret::new([0x11; 32])
+}
+
+pub(crate) fn index_key() -> Secret {
+    Secret::new([0x22; 32])
+}
+
+pub(crate) fn content_key() -> Secret {
+    Secret::new([0x33; 32])
+}
+
+pub(crate) fn recipient() -> (Secret, RecipientId) {
+    let [private, public] = RECIPIENT.map(|key| from_hex(key).expect("hex"));
+    (Secret::new(private), RecipientId::new(public))
+}
+
+/// Seals with a nonce of twelve equal bytes.
+pub(crate) fn seal(key: &[u8; 32], nonce: u8, associated: &[u8], plaintext: &[u8]) -> Vec<u8> {
+    let mut buffer = [&[0; aead::NONCE_LENGTH][..], plaintext, &[0; aead::TAG_LENGTH]].concat();
+    aead::seal_with_nonce(key, [nonce; aead::NONCE_LENGTH], associated, &mut buffer).expect("sealed");
+    buffer
+}
+
+/// A chunk as it lies in a pack (chunk.md).
+#[derive(Debug, Clone)]
+pub(crate) struct Chunk {
+    pub(crate) key: ChunkKey,
+    pub(crate) entry: PackEntry,
+    pub(crate) stored: Vec<u8>,
+}
+
+/// Associated data of a chunk's seal.
+pub(crate) fn chunk_associated(entry: &PackEntry) -> Vec<u8> {
+    [&entry.id.as_bytes()[..], &entry.plain_length.to_le_bytes(), &entry.sealed_length.to_le_bytes()].concat()
+}
+
+/// Seals a chunk whose packed form is given.
+pub(crate) fn chunk(secret: &Secret, nonce: u8, plaintext: &[u8], packed: &[u8]) -> Chunk {
+    let key = derive::chunk_key(secret, plaintext);
+    let entry = PackEntry {
+        id: derive::chunk_id(&key),
+        sealed_length: (packed.len() + aead::OVERHEAD) as u32,
+        plain_length: plaintext.len() as u32,
+    };
+    let stored = seal(key.expose(), nonce, &chunk_associated(&entry), packed);
+    Chunk { key, entry, stored }
+}
+
+/// Seals a chunk that is stored as it is.
+fn raw_chunk(secret: &Secret, nonce: u8, plaintext: &[u8]) -> Chunk {
+    chunk(secret, nonce, plaintext, &[&[0], plaintext].concat())
+}
+
+/// A whole pack (pack.md).
+fn pack(kind: PackKind, nonce: u8, chunks: &[&Chunk]) -> Vec<u8> {
+    let header = encode_header(repository(), kind);
+    let entries: Vec<PackEntry> = chunks.iter().map(|chunk| chunk.entry).collect();
+    let trailer_key = derive::record_key(&index_key(), RecordKind::PackTrailer);
+    let trailer = seal(trailer_key.expose(), nonce, &header, &encode_listing(&entries));
+    let mut bytes = header.to_vec();
+    chunks.iter().for_each(|chunk| bytes.extend_from_slice(&chunk.stored));
+    let footer = Footer { body_length: bytes.len() as u64, trailer_length: trailer.len() as u32, parity_length: 0 };
+    [&bytes[..], &trailer, &footer.encode()].concat()
+}
+
+/// The records of the example's disk map.
+pub(crate) fn map_records() -> Vec<MapRecord> {
+    let extent = |start, length| Extent { start: DiskOffset(start), length };
+    vec![
+        MapRecord::Stream { kind: StreamKind::Metadata, extents: 1, length: 5 },
+        MapRecord::Extent(extent(0, 5)),
+        MapRecord::Stream { kind: StreamKind::File, extents: 2, length: 4096 },
+        MapRecord::Extent(extent(8192, 2048)),
+        MapRecord::Extent(extent(4096, 2048)),
+        MapRecord::Hole(HoleKind::Zero, extent(5, 4091)),
+        MapRecord::Hole(HoleKind::Free, extent(6144, 2048)),
+        MapRecord::Hole(HoleKind::Scratch, extent(10_240, 6144)),
+    ]
+}
+
+/// The second chunk's plaintext: the first half differs from the second, so that the order of extents shows.
+pub(crate) fn file_content() -> Vec<u8> {
+    [[b'a'; 2048], [b'b'; 2048]].concat()
+}
+
+/// One example: its chapter, its name there, and its bytes with what each part is.
+#[derive(Debug)]
+pub(crate) struct Example {
+    pub(crate) chapter: &'static str,
+    pub(crate) name: &'static str,
+    pub(crate) parts: Vec<(String, Vec<u8>)>,
+}
+
+impl Example {
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        self.parts.iter().flat_map(|(_, bytes)| bytes.iter().copied()).collect()
+    }
+
+    /// The lines of the hex dump.
+    pub(crate) fn dump(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        let mut offset = 0;
+        for (label, bytes) in &self.parts {
+            for (row, bytes) in bytes.chunks(16).enumerate() {
+                let hex: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+                let line = format!("{offset:04x}  {:<47}  # {label}", hex.join(" "));
+                let end = if row == 0 { line.len() } else { line.find(" #").unwrap_or(line.len()) };
+                lines.push(line[..end].trim_end().to_owned());
+                offset += bytes.len();
+            }
+        }
+        lines
+    }
+}
+
+/// Cuts `bytes` into labelled parts; a length of 0 is whatever the others leave.
+fn parts(bytes: &[u8], labels: &[(&str, usize)]) -> Vec<(String, Vec<u8>)> {
+    let fixed: usize = labels.iter().map(|(_, length)| length).sum();
+    let mut rest = bytes;
+    let mut parts = Vec::new();
+    for (label, length) in labels {
+        let length = if *length == 0 { bytes.len() - fixed } else { *length };
+        let (part, behind) = rest.split_at(length);
+        parts.push(((*label).to_owned(), part.to_vec()));
+        rest = behind;
+    }
+    assert!(rest.is_empty(), "every byte has a label");
+    parts
+}
+
+const HEADER: [(&str, usize); 5] =
+    [("magic", 6), ("version", 2), ("required features", 4), ("optional features", 4), ("repository id", 16)];
+const SEALED: [(&str, usize); 3] = [("nonce", 12), ("ciphertext", 0), ("tag", 16)];
+
+/// Cuts a CBOR map into its pairs, each with its key's name.
+fn pairs(bytes: &[u8], names: &[&str]) -> Vec<(String, Vec<u8>)> {
+    let mut decoder = minicbor::Decoder::new(bytes);
+    let count = decoder.map().expect("a map").expect("of known length");
+    let mut parts = vec![(format!("map of {count} pairs"), bytes[..decoder.position()].to_vec())];
+    for _ in 0..count {
+        let start = decoder.position();
+        let key = decoder.u8().expect("a key");
+        decoder.skip().expect("a value");
+        parts.push((format!("{key}: {}", names[usize::from(key)]), bytes[start..decoder.position()].to_vec()));
+    }
+    parts
+}
+
+/// Where the parts come from that are not made again.
+pub(crate) struct Given<'a> {
+    /// The zstd frame of [`file_content`].
+    pub(crate) frame: Vec<u8>,
+    /// The content key, sealed with this associated data.
+    pub(crate) slot: &'a dyn Fn(&[u8; 32]) -> RecipientSlot,
+}
+
+/// Everything in the example repository.
+pub(crate) struct Repository {
+    pub(crate) config: Config,
+    pub(crate) key_record: KeyRecord,
+    pub(crate) bundle: Vec<u8>,
+    pub(crate) chunks: [Chunk; 2],
+    pub(crate) node: (TreeNode, Chunk),
+    pub(crate) map: Chunk,
+    pub(crate) references: Chunk,
+    pub(crate) packs: [Vec<u8>; 2],
+    pub(crate) segment: IndexSegment,
+    pub(crate) index: Vec<u8>,
+    pub(crate) operator: OperatorRecord,
+    pub(crate) private: PrivateRecord,
+    pub(crate) snapshot: Vec<u8>,
+    packed: Vec<u8>,
+    recipient_aad: [u8; 32],
+}
+
+impl Repository {
+    pub(crate) fn build(given: &Given<'_>) -> Self {
+        let config = Config {
+            repository: repository(),
+            record: ConfigRecord {
+                created_ms: TIME_MS,
+                chunking: Chunking::DEFAULT,
+                pack_size: Config::DEFAULT_PACK_SIZE,
+                compression_level: 3,
+                parity: 0,
+                tool: "sheaf 0.1.0".to_owned(),
+            },
+        };
+        let (private_key, public_key) = recipient();
+        let key_record = KeyRecord {
+            role: "admin".to_owned(),
+            label: "first key".to_owned(),
+            created_ms: TIME_MS,
+            config: config.encode().into(),
+            index_key: Some(index_key().expose().to_vec().into()),
+            dedup_secret: Some(dedup_secret().expose().to_vec().into()),
+            recipients: vec![public_key.as_bytes().to_vec().into()],
+            private_key: Some(private_key.expose().to_vec().into()),
+        };
+        let salt = [0x44; 16];
+        let PasswordCost { memory_kib, passes, lanes } = COST;
+        let outer = encode_outer(repository(), &Protection::Password { memory_kib, passes, lanes, salt });
+        let bundle_key = password_key(&Password::new(PASSWORD.to_vec()), &salt, COST).expect("hashed");
+        let bundle = [&outer[..], &seal(bundle_key.expose(), 0xa0, &outer, &key_record.encode())].concat();
+
+        let packed = [&[1], &given.frame[..]].concat();
+        let chunks =
+            [raw_chunk(&dedup_secret(), 0xa1, b"sheaf"), chunk(&dedup_secret(), 0xa2, &file_content(), &packed)];
+        let entry = |chunk: &Chunk| TreeEntry { key: chunk.key.clone(), span: chunk.entry.plain_length.into() };
+        let node = TreeNode { level: 0, entries: chunks.iter().map(entry).collect() };
+        let node = (node.clone(), raw_chunk(&dedup_secret(), 0xa3, &node.encode()));
+        let map =
+            raw_chunk(&dedup_secret(), 0xa4, &map_records().iter().flat_map(MapRecord::encode).collect::<Vec<_>>());
+        let ids: Vec<ChunkId> = [&chunks[0], &chunks[1], &node.1, &map].map(|chunk| chunk.entry.id).to_vec();
+        let ids: Vec<u8> = ids.iter().flat_map(|id| *id.as_bytes()).collect();
+        let references = raw_chunk(&derive::reference_secret(&index_key()), 0xa5, &ids);
+
+        let packs = [
+            pack(PackKind::Data, 0xa6, &[&chunks[0], &chunks[1]]),
+            pack(PackKind::Meta, 0xa7, &[&node.1, &map, &references]),
+        ];
+        let indexed = |pack: &[u8], kind, chunks: &[&Chunk]| IndexedPack {
+            id: derive::object_id(pack),
+            kind,
+            size: pack.len() as u64,
+            entries: chunks.iter().map(|chunk| chunk.entry).collect(),
+        };
+        let segment = IndexSegment {
+            supersedes: vec![ObjectId::new([0x99; 32])],
+            packs: vec![
+                indexed(&packs[0], PackKind::Data, &[&chunks[0], &chunks[1]]),
+                indexed(&packs[1], PackKind::Meta, &[&node.1, &map, &references]),
+            ],
+        };
+        let header = Header::new(repository()).encode(Magic::Index);
+        let segment_key = derive::record_key(&index_key(), RecordKind::IndexSegment);
+        let index = [&header[..], &seal(segment_key.expose(), 0xa8, &header, &segment.encode())].concat();
+
+        let operator = OperatorRecord {
+            stick: "ana".to_owned(),
+            time_ms: TIME_MS,
+            utc_offset_s: 3600,
+            time_zone: Some("Europe/Vienna".to_owned()),
+            host: "desk".to_owned(),
+            tags: vec!["weekly".to_owned()],
+            size: 16_384,
+            references: TreeRoot::new(0, &entry(&references)),
+            tool: "sheaf 0.1.0".to_owned(),
+            counts: Counts {
+                bytes_read: 16_384,
+                bytes_new: 4101,
+                bytes_stored: chunks.iter().map(|chunk| u64::from(chunk.entry.sealed_length)).sum(),
+                chunks: 2,
+                chunks_new: 2,
+                unreadable: 0,
+                bytes_kept: 4101,
+                duration_ms: 12,
+            },
+        };
+        let private = PrivateRecord {
+            data: TreeRoot::new(1, &TreeEntry { key: node.1.key.clone(), span: node.0.span() }),
+            map: TreeRoot::new(0, &entry(&map)),
+            disk: DiskFacts {
+                sector_size: 512,
+                source: "/dev/sdb".to_owned(),
+                label: Some("Ana's stick".to_owned()),
+                ..DiskFacts::default()
+            },
+        };
+        let header = Header::new(repository());
+        let operator_key = derive::record_key(&index_key(), RecordKind::SnapshotOperator);
+        let sealed = seal(operator_key.expose(), 0xa9, &header.encode(Magic::Snapshot), &operator.encode());
+        let bound = snapshot::encode_bound(&header, &sealed);
+        let recipient_aad = *derive::object_id(&bound).as_bytes();
+        let slot = (given.slot)(&recipient_aad);
+        let sealed = seal(content_key().expose(), 0xaa, &recipient_aad, &private.encode());
+        let snapshot = snapshot::encode(&bound, &[slot], &sealed);
+        Self {
+            config,
+            key_record,
+            bundle,
+            chunks,
+            node,
+            map,
+            references,
+            packs,
+            segment,
+            index,
+            operator,
+            private,
+            snapshot,
+            packed,
+            recipient_aad,
+        }
+    }
+
+    /// Every example with its labels.
+    pub(crate) fn examples(&self) -> Vec<Example> {
+        let example = |chapter, name, parts| Example { chapter, name, parts };
+        let header = |rest: &[(&'static str, usize)]| [&HEADER[..], rest].concat();
+        let sealed = |label: &'static str, length: usize| {
+            move |bytes: &[u8]| -> Vec<(String, Vec<u8>)> {
+                assert_eq!(bytes.len(), length);
+                parts(bytes, &SEALED).into_iter().map(|(part, bytes)| (format!("{label}: {part}"), bytes)).collect()
+            }
+        };
+        let config = self.config.encode();
+        let config_record = &config[32..config.len() - 32];
+        let mut config_parts = parts(&config[..32], &HEADER);
+        config_parts
+            .extend(pairs(config_record, &["created", "chunking", "pack size", "zstd level", "parity", "tool"]));
+        config_parts.push(("BLAKE3 of all bytes before".to_owned(), config[config.len() - 32..].to_vec()));
+
+        let outer = [("protection: password", 4), ("memory, KiB", 4), ("passes", 4), ("lanes", 4), ("salt", 16)];
+        let bundle = parts(&self.bundle, &[&header(&outer)[..], &SEALED].concat());
+        let key_names =
+            ["role", "label", "created", "config", "index key", "dedup secret", "recipients", "private key"];
+
+        let pack_parts = |pack: &[u8], labels: &[(&'static str, &Chunk)], count: usize| {
+            let mut all = parts(&pack[..PACK_HEADER_LENGTH], &header(&[("pack kind", 1), ("reserved", 31)]));
+            let mut offset = PACK_HEADER_LENGTH;
+            for (label, chunk) in labels {
+                let end = offset + chunk.stored.len();
+                all.extend(sealed(label, chunk.stored.len())(&pack[offset..end]));
+                offset = end;
+            }
+            let trailer = &pack[offset..pack.len() - 32];
+            all.extend(sealed("trailer", 4 + 40 * count + aead::OVERHEAD)(trailer));
+            let footer =
+                [("body length", 8), ("trailer length", 4), ("parity kind", 4), ("parity length", 8), ("magic", 8)];
+            all.extend(parts(&pack[pack.len() - 32..], &footer));
+            all
+        };
+        let entry = [("chunk id", 32), ("sealed length", 4), ("plain length", 4)];
+        let listing = encode_listing(&self.chunks.each_ref().map(|chunk| chunk.entry));
+        let indexed = [("pack id", 32), ("pack size", 8), ("pack kind", 1), ("reserved", 3), ("chunk count", 4)];
+        let segment = [
+            &[("superseded count", 4), ("pack count", 4), ("superseded", 32)][..],
+            &indexed,
+            &entry,
+            &entry,
+            &indexed,
+            &entry,
+            &entry,
+            &entry,
+        ]
+        .concat();
+        let node = [("magic", 2), ("level", 1), ("reserved", 1), ("count", 4)];
+        let node_entry = [("key", 32), ("span", 8)];
+        let record = |bytes: &[u8]| match bytes[0] {
+            1 => ["stream", "stream kind", "reserved", "extents", "length", "reserved"],
+            2 => ["extent", "reserved", "reserved", "reserved", "start", "length"],
+            _ => ["hole", "hole kind", "reserved", "reserved", "start", "length"],
+        };
+        let map = self.map_bytes();
+        let map_parts = map.chunks(24).flat_map(|bytes| {
+            let labels = record(bytes);
+            [(labels[0], &bytes[..1]), (labels[1], &bytes[1..2]), (labels[2], &bytes[2..4]), (labels[3], &bytes[4..8])]
+                .into_iter()
+                .chain([(labels[4], &bytes[8..16]), (labels[5], &bytes[16..])])
+                .map(|(label, bytes)| (label.to_owned(), bytes.to_vec()))
+                .collect::<Vec<_>>()
+        });
+        let operator = self.operator.encode();
+        let operator_names =
+            ["stick", "time", "offset from UTC", "time zone", "host", "tags", "size", "references", "tool", "counts"];
+        let operator_length = operator.len() + aead::OVERHEAD;
+        let private = self.private.encode();
+        let mut snapshot = parts(&self.snapshot[..36], &header(&[("operator length", 4)]));
+        snapshot.extend(sealed("operator part", operator_length)(&self.snapshot[36..36 + operator_length]));
+        let slots =
+            [("recipients", 2), ("reserved", 2), ("recipient", 32), ("encapsulated key", 32), ("sealed key", 48)];
+        let behind = &self.snapshot[36 + operator_length..];
+        snapshot.extend(parts(&behind[..120], &[&slots[..], &[("private length", 4)]].concat()));
+        snapshot.extend(sealed("private part", private.len() + aead::OVERHEAD)(&behind[120..]));
+
+        vec![
+            example("object", "object-example", parts(&self.index[..32], &HEADER)),
+            example("config", "config-example", config_parts),
+            example("keys", "keys-example", bundle),
+            example("keys", "keys-record-example", pairs(&self.key_record.encode(), &key_names)),
+            example("chunk", "chunk-raw-example", parts(&self.chunks[0].stored, &SEALED)),
+            example("chunk", "chunk-zstd-packed", parts(&self.packed, &[("compression: zstd", 1), ("zstd frame", 0)])),
+            example("chunk", "chunk-zstd-example", parts(&self.chunks[1].stored, &SEALED)),
+            example(
+                "pack",
+                "pack-example",
+                pack_parts(&self.packs[0], &[("chunk 1", &self.chunks[0]), ("chunk 2", &self.chunks[1])], 2),
+            ),
+            example("pack", "pack-listing-example", parts(&listing, &[&[("count", 4)][..], &entry, &entry].concat())),
+            example(
+                "pack",
+                "pack-meta-example",
+                pack_parts(
+                    &self.packs[1],
+                    &[("node", &self.node.1), ("disk map", &self.map), ("reference list", &self.references)],
+                    3,
+                ),
+            ),
+            example("index", "index-example", parts(&self.segment.encode(), &segment)),
+            example("index", "index-object-example", parts(&self.index, &header(&SEALED))),
+            example(
+                "tree",
+                "tree-node-example",
+                parts(&self.node.0.encode(), &[&node[..], &node_entry, &node_entry].concat()),
+            ),
+            example(
+                "tree",
+                "tree-root-example",
+                pairs(&minicbor::to_vec(&self.private.data).expect("encoded"), &["span", "depth", "key"]),
+            ),
+            example("manifest", "manifest-example", map_parts.collect()),
+            example("snapshot", "snapshot-operator-example", pairs(&operator, &operator_names)),
+            example("snapshot", "snapshot-private-example", pairs(&private, &["data", "map", "disk"])),
+            example(
+                "snapshot",
+                "snapshot-bound-hash",
+                parts(&self.recipient_aad, &[("BLAKE3 of the bound bytes", 32)]),
+            ),
+            example("snapshot", "snapshot-example", snapshot),
+        ]
+    }
+
+    /// The bytes of the disk map.
+    pub(crate) fn map_bytes(&self) -> Vec<u8> {
+        map_records().iter().flat_map(MapRecord::encode).collect()
+    }
+}
