@@ -1,0 +1,173 @@
+//! What can be typed.
+
+use clap::{Args as ClapArgs, Parser, Subcommand};
+use clap_complete::Shell;
+use std::path::PathBuf;
+
+/// Back up whole disks into one encrypted, deduplicating repository, and get them back.
+#[derive(Debug, Parser)]
+#[command(name = "sheaf", version, max_term_width = 100)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Global {
+    /// The repository: a folder
+    #[arg(short, long, global = true, env = "SHEAF_REPOSITORY", value_name = "REPO")]
+    pub repo: Option<PathBuf>,
+    /// Read the password from the first line of this file (or set SHEAF_PASSWORD)
+    #[arg(long, global = true, value_name = "FILE")]
+    pub password_file: Option<PathBuf>,
+    /// Run this command and take the first line that it prints as the password
+    #[arg(long, global = true, value_name = "COMMAND", conflicts_with = "password_file")]
+    pub password_command: Option<String>,
+    /// Where the local index lies; it can be deleted at any time
+    #[arg(long, global = true, env = "SHEAF_CACHE", value_name = "DIR")]
+    pub cache_dir: Option<PathBuf>,
+    /// Print one JSON document; progress goes to standard error as JSON lines
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Show no progress, and of results only what was asked for
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make a new repository
+    Init(Init),
+    /// Back up a disk or a disk image
+    Backup(Backup),
+    /// List snapshots, oldest first
+    Snapshots(Snapshots),
+    /// Write a snapshot to a new file or to a drive
+    Restore(Restore),
+    /// Prove that the repository is sound
+    Check(Check),
+    /// Show what the repository holds and what it costs
+    Stats,
+    /// Show, rebuild or remove the local index
+    Cache(Cache),
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Try everything once on a small stick image that is made for it
+    Demo {
+        /// Work in this folder and leave everything there (default: a temporary folder that is removed)
+        #[arg(value_name = "DIR")]
+        folder: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Init {
+    /// What the first key is called
+    #[arg(long, default_value = "admin", value_name = "NAME")]
+    pub label: String,
+    /// The zstd level for new chunks, 1 (fast) to 22 (small)
+    #[arg(long, default_value_t = 3, value_name = "LEVEL", value_parser = clap::value_parser!(i8).range(1..=22))]
+    pub compression: i8,
+    /// The size at which a pack is closed, in MiB
+    #[arg(long, default_value_t = 64, value_name = "MIB", value_parser = clap::value_parser!(u32).range(1..=256))]
+    pub pack_size: u32,
+    /// Memory that each guess of the password costs, in MiB
+    #[arg(long, default_value_t = 64, value_name = "MIB", value_parser = clap::value_parser!(u32).range(8..=1024))]
+    pub password_memory: u32,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Backup {
+    /// A disk image or a block device
+    pub source: PathBuf,
+    /// The stick's name (default: the identity of its partition table, its serial number, or the file's name)
+    #[arg(long, value_name = "NAME")]
+    pub stick: Option<String>,
+    /// A tag; may be given several times
+    #[arg(long = "tag", value_name = "TAG")]
+    pub tags: Vec<String>,
+    /// A label for the disk, such as what is written on it
+    #[arg(long, value_name = "TEXT")]
+    pub label: Option<String>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Snapshots {
+    /// Only this stick's
+    #[arg(long, value_name = "NAME")]
+    pub stick: Option<String>,
+    /// Only those with this tag; may be given several times, and then all must be there
+    #[arg(long = "tag", value_name = "TAG")]
+    pub tags: Vec<String>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Restore {
+    /// A unique prefix of an id, `latest`, or `STICK:latest`
+    pub snapshot: String,
+    /// A new file, or a block device
+    #[arg(long, value_name = "TARGET")]
+    pub to: PathBuf,
+    /// Overwrite an existing file, or a drive that holds something
+    #[arg(long)]
+    pub force: bool,
+    /// Read the target back and compare
+    #[arg(long)]
+    pub verify: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Check {
+    /// Also read packs and open every chunk; with N% only that share, chosen anew each time
+    #[arg(long, value_name = "N%", num_args = 0..=1, require_equals = true, default_missing_value = "100%", value_parser = percent)]
+    pub read_data: Option<u8>,
+}
+
+fn percent(text: &str) -> Result<u8, String> {
+    let number = text.strip_suffix('%').unwrap_or(text);
+    match number.parse() {
+        Ok(percent @ 1..=100) => Ok(percent),
+        _ => Err("a share from 1% to 100% was expected".to_owned()),
+    }
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Cache {
+    #[command(subcommand)]
+    pub action: CacheAction,
+}
+
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub(crate) enum CacheAction {
+    /// Show where local indexes lie and what they take
+    Show,
+    /// Make this repository's local index anew
+    Rebuild,
+    /// Remove this repository's local index, or all of them when no repository is named
+    Remove,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        use clap::CommandFactory;
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn shares_are_read() {
+        assert_eq!(percent("5%"), Ok(5));
+        assert_eq!(percent("100"), Ok(100));
+        assert!(percent("0%").is_err() && percent("101%").is_err() && percent("x").is_err());
+    }
+}

@@ -1,0 +1,163 @@
+//! `sheaf backup`
+
+use super::init::TOOL;
+use crate::cli::args::Backup;
+use crate::cli::context::Context;
+use crate::cli::failure::{DONE, Failure, WARNINGS};
+use crate::cli::output::{self, bytes, count};
+use serde::Serialize;
+use sheaf::disk::ReadAt;
+use sheaf::format::snapshot::DiskFacts;
+use sheaf::image::{RawDisk, SourceFacts};
+use sheaf::layout::{Identity, identify};
+use sheaf::ops::backup::{BackupReport, BackupRequest, WallTime, backup};
+use sheaf::ops::monitor::Monitor;
+use std::path::Path;
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Document {
+    snapshot: String,
+    stick: String,
+    bytes_source: u64,
+    bytes_read: u64,
+    bytes_kept: u64,
+    bytes_new: u64,
+    bytes_stored: u64,
+    chunks: u64,
+    chunks_new: u64,
+    packs_written: u64,
+    packs_recovered: usize,
+    unreadable: u64,
+    unreadable_ranges: Vec<Range>,
+    seconds: f64,
+}
+
+/// A run of the disk, in bytes.
+#[derive(Serialize)]
+pub(crate) struct Range {
+    pub start: u64,
+    pub length: u64,
+}
+
+pub(crate) fn run(context: &Context, args: Backup) -> Result<u8, Failure> {
+    // The source first: a wrong name should not cost a password.
+    let source = RawDisk::open(&args.source)?;
+    let facts = source.source_facts();
+    if !facts.mounted.is_empty() {
+        let places: Vec<_> = facts.mounted.iter().map(|place| place.display().to_string()).collect();
+        context.progress.warn(&format!(
+            "{} is mounted at {}: files that change now may be torn in the snapshot",
+            args.source.display(),
+            places.join(", ")
+        ));
+    }
+    let identity = match identify(&source) {
+        Ok(Identity::None) => None,
+        Ok(identity) => Some(identity.to_string()),
+        Err(error) => {
+            context.progress.warn(&format!("the partition table cannot be read, so the disk has no identity: {error}"));
+            None
+        }
+    };
+    let stick = match args.stick {
+        Some(stick) if stick.trim().is_empty() || stick.contains([':', '\n']) => {
+            return Err(Failure::usage("a stick's name must not be empty, and has no `:` and no line break"));
+        }
+        Some(stick) => stick,
+        None => default_name(identity.as_deref(), &facts, &args.source),
+    };
+    let store = context.store()?;
+    let now = jiff::Zoned::now();
+    let request = BackupRequest {
+        stick: stick.clone(),
+        tags: args.tags,
+        host: hostname::get().map_or_else(|_| "unknown".to_owned(), |name| name.to_string_lossy().into_owned()),
+        time: WallTime {
+            unix_ms: now.timestamp().as_millisecond(),
+            utc_offset_s: now.offset().seconds(),
+            zone: now.time_zone().iana_name().map(str::to_owned),
+        },
+        disk: DiskFacts {
+            sector_size: facts.sector_size,
+            source: args.source.display().to_string(),
+            table_id: identity,
+            serial: facts.serial,
+            model: facts.model,
+            label: args.label,
+        },
+        tool: TOOL.to_owned(),
+    };
+    let size = source.size();
+    let report = backup(&store, &source, request, &context.progress, &context.cancel)?;
+    show(context, &report, stick, size);
+    Ok(if report.counts.unreadable > 0 { WARNINGS } else { DONE })
+}
+
+fn default_name(identity: Option<&str>, facts: &SourceFacts, source: &Path) -> String {
+    let clean = |text: &str| text.replace([':', '\n', '\r'], "-");
+    if let Some(identity) = identity {
+        return identity.to_owned();
+    }
+    match (&facts.serial, facts.is_block_device) {
+        (Some(serial), _) => format!("serial-{}", clean(serial)),
+        _ => format!("file-{}", clean(&source.file_name().unwrap_or_default().to_string_lossy())),
+    }
+}
+
+fn show(context: &Context, report: &BackupReport, stick: String, size: u64) {
+    let counts = &report.counts;
+    let seconds = counts.duration_ms as f64 / 1000.0;
+    if context.global.json {
+        output::json(&Document {
+            snapshot: report.snapshot.to_string(),
+            stick,
+            bytes_source: size,
+            bytes_read: counts.bytes_read,
+            bytes_kept: counts.bytes_kept,
+            bytes_new: counts.bytes_new,
+            bytes_stored: counts.bytes_stored,
+            chunks: counts.chunks,
+            chunks_new: counts.chunks_new,
+            packs_written: report.packs_written,
+            packs_recovered: report.packs_adopted,
+            unreadable: counts.unreadable,
+            unreadable_ranges: ranges(&report.unreadable),
+            seconds,
+        });
+        return;
+    }
+    context.say(&format!("Snapshot {} of {stick}: {} in {seconds:.1} s.", report.snapshot.short(), bytes(size)));
+    context.say(&format!(
+        "Read {}; {} of {} new: {} became {} in {}.",
+        bytes(counts.bytes_read),
+        counts.chunks_new,
+        count(counts.chunks, "chunk"),
+        bytes(counts.bytes_new),
+        bytes(counts.bytes_stored),
+        count(report.packs_written, "pack"),
+    ));
+    if report.packs_adopted > 0 {
+        context.say(&format!("Used {} of an interrupted backup.", count(report.packs_adopted as u64, "pack")));
+    }
+    unreadable(context, counts.unreadable, &report.unreadable);
+}
+
+/// JSON of runs.
+pub(crate) fn ranges(extents: &[sheaf::disk::Extent]) -> Vec<Range> {
+    extents.iter().map(|extent| Range { start: extent.start.0, length: extent.length }).collect()
+}
+
+/// Says what of a disk is lost.
+pub(crate) fn unreadable(context: &Context, total: u64, extents: &[sheaf::disk::Extent]) {
+    if total == 0 {
+        return;
+    }
+    context.progress.warn(&format!("{} of the disk could not be read and are zeros in the snapshot:", bytes(total)));
+    for extent in extents.iter().take(20) {
+        context.progress.warn(&format!("  {} bytes at offset {}", extent.length, extent.start));
+    }
+    if extents.len() > 20 {
+        context.progress.warn(&format!("  and {} more runs; --json lists them", extents.len() - 20));
+    }
+}

@@ -1,0 +1,147 @@
+//! `sheaf check`
+
+use crate::cli::args::Check;
+use crate::cli::context::Context;
+use crate::cli::failure::{DAMAGE, DONE, Failure, chain};
+use crate::cli::output::{self, bytes, count};
+use serde::Serialize;
+use sheaf::ids::ObjectId;
+use sheaf::names::{ObjectKind, ObjectName};
+use sheaf::ops::check::{CheckReport, Depth, Finding, FindingKind, check};
+use sheaf::repo::RepoError;
+use sheaf::repo::open::Repository;
+use sheaf::storage::Storage;
+use sheaf::storage::local::LocalStorage;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+#[derive(Serialize)]
+struct Document {
+    ok: bool,
+    findings: Vec<Row>,
+    snapshots: usize,
+    packs: usize,
+    chunks: u64,
+    unlisted_packs: usize,
+    packs_read: usize,
+    bytes_read: u64,
+    chunks_opened: u64,
+}
+
+#[derive(Serialize)]
+struct Row {
+    kind: &'static str,
+    object: String,
+    detail: String,
+    snapshots: Vec<String>,
+    sticks: Vec<String>,
+}
+
+pub(crate) fn run(context: &Context, args: &Check) -> Result<u8, Failure> {
+    let report = match open(context)? {
+        Ok(repository) => {
+            let scratch = context.cache().join(format!("check-{}-{}", repository.id().short(), std::process::id()));
+            let depth = args.read_data.map_or(Depth::Structure, Depth::Data);
+            check(&repository, &scratch, depth, &context.progress, &context.cancel)?
+        }
+        Err(finding) => CheckReport { findings: vec![finding], ..CheckReport::default() },
+    };
+    show(context, &report, args.read_data);
+    Ok(if report.is_ok() { DONE } else { DAMAGE })
+}
+
+/// Opens the repository; what keeps it from being opened because it is damaged is a finding.
+fn open(context: &Context) -> Result<Result<Arc<Repository>, Finding>, Failure> {
+    let storage: Arc<dyn Storage> = Arc::new(LocalStorage::open(&context.repo()?)?);
+    let finding = |kind, object, error: &RepoError| Finding {
+        kind,
+        object,
+        detail: chain(error),
+        snapshots: BTreeSet::new(),
+        sticks: BTreeSet::new(),
+    };
+    let locked = match Repository::open(Arc::clone(&storage)) {
+        Ok(locked) => locked,
+        Err(error) if error.is_damage() => {
+            return Ok(Err(finding(FindingKind::ConfigDamaged, ObjectName::CONFIG, &error)));
+        }
+        Err(error) => return Err(error.into()),
+    };
+    match locked.unlock(&context.password(false)?) {
+        Ok(repository) => Ok(Ok(Arc::new(repository))),
+        Err(error @ RepoError::ConfigChanged) => {
+            Ok(Err(finding(FindingKind::ConfigDamaged, ObjectName::CONFIG, &error)))
+        }
+        Err(error @ RepoError::NoUsableKey { .. }) => {
+            let keys = storage.list(ObjectKind::Key)?;
+            Ok(Err(match keys.first() {
+                Some(key) => finding(FindingKind::KeyDamaged, key.name, &error),
+                None => {
+                    finding(FindingKind::KeyMissing, ObjectName::new(ObjectKind::Key, ObjectId::new([0; 32])), &error)
+                }
+            }))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn show(context: &Context, report: &CheckReport, read_data: Option<u8>) {
+    if context.global.json {
+        output::json(&Document {
+            ok: report.is_ok(),
+            findings: report.findings.iter().map(row).collect(),
+            snapshots: report.snapshots,
+            packs: report.packs,
+            chunks: report.chunks,
+            unlisted_packs: report.unlisted_packs,
+            packs_read: report.packs_read,
+            bytes_read: report.bytes_read,
+            chunks_opened: report.chunks_opened,
+        });
+        return;
+    }
+    context.progress_end();
+    for finding in &report.findings {
+        output::line(&format!("{}: {}: {}", finding.kind.name(), finding.object, finding.detail));
+        if !finding.snapshots.is_empty() {
+            let ids: Vec<_> = finding.snapshots.iter().map(ObjectId::short).collect();
+            let sticks: Vec<_> = finding.sticks.iter().map(String::as_str).collect();
+            output::line(&format!("    touches snapshots {} of {}", ids.join(", "), sticks.join(", ")));
+        }
+    }
+    context.say(&format!(
+        "Checked {}, {}, {}.",
+        count(report.snapshots as u64, "snapshot"),
+        count(report.packs as u64, "pack"),
+        count(report.chunks, "chunk")
+    ));
+    if read_data.is_some() {
+        context.say(&format!(
+            "Read {} in {}; opened {}.",
+            bytes(report.bytes_read),
+            count(report.packs_read as u64, "pack"),
+            count(report.chunks_opened, "chunk")
+        ));
+    }
+    if report.unlisted_packs > 0 {
+        context.say(&format!(
+            "{} left by an interrupted backup; the next backup uses what is good in them.",
+            count(report.unlisted_packs as u64, "pack")
+        ));
+    }
+    context.say(if report.is_ok() {
+        "No damage."
+    } else {
+        "DAMAGE: see above. What is not named there still restores."
+    });
+}
+
+fn row(finding: &Finding) -> Row {
+    Row {
+        kind: finding.kind.name(),
+        object: finding.object.to_string(),
+        detail: finding.detail.clone(),
+        snapshots: finding.snapshots.iter().map(ToString::to_string).collect(),
+        sticks: finding.sticks.iter().cloned().collect(),
+    }
+}

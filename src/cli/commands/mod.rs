@@ -1,0 +1,33 @@
+//! One file a command: from options to a verb of the library, and from its report to words or JSON.
+
+mod backup;
+mod cache;
+mod check;
+mod demo;
+mod init;
+mod restore;
+mod snapshots;
+mod stats;
+
+use super::args::{Args, Command};
+use super::context::Context;
+use super::failure::{DONE, Failure};
+use clap::CommandFactory;
+
+/// Runs a command; the value is the exit status of a command that worked.
+pub(crate) fn run(context: &Context, command: Command) -> Result<u8, Failure> {
+    match command {
+        Command::Init(args) => init::run(context, &args),
+        Command::Backup(args) => backup::run(context, args),
+        Command::Snapshots(args) => snapshots::run(context, &args),
+        Command::Restore(args) => restore::run(context, &args),
+        Command::Check(args) => check::run(context, &args),
+        Command::Stats => stats::run(context),
+        Command::Cache(args) => cache::run(context, args.action),
+        Command::Demo { folder } => demo::run(context, folder),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Args::command(), "sheaf", &mut std::io::stdout());
+            Ok(DONE)
+        }
+    }
+}

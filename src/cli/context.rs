@@ -1,0 +1,122 @@
+//! What every command needs: options, progress, the wish to stop, and the way to the repository.
+
+use super::args::Global;
+use super::failure::{self, Failure};
+use super::output;
+use super::password;
+use super::progress::Progress;
+use sheaf::crypto::password::Password;
+use sheaf::ops::monitor::Monitor;
+use sheaf::ops::{Cancel, session};
+use sheaf::repo::open::Repository;
+use sheaf::repo::reader::ChunkStore;
+use sheaf::storage::Storage;
+use sheaf::storage::local::LocalStorage;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+/// The surroundings of one command.
+pub(crate) struct Context {
+    pub global: Global,
+    pub progress: Progress,
+    pub cancel: Cancel,
+}
+
+impl Context {
+    pub(crate) fn new(global: Global) -> Self {
+        let progress = Progress::new(global.json, global.quiet);
+        let cancel = Cancel::default();
+        let asked = cancel.clone();
+        // Without a handler Ctrl-C ends the process at once, which the repository survives as well.
+        _ = ctrlc::set_handler(move || {
+            if asked.is_cancelled() {
+                // Asked twice: the person does not want to wait.
+                std::process::exit(failure::INTERRUPTED.into());
+            }
+            asked.cancel();
+            output::message("stopping; what is stored stays usable (press again to stop at once)");
+        });
+        Self { global, progress, cancel }
+    }
+
+    /// Says how it went and gives the exit status.
+    pub(crate) fn conclude(&self, result: Result<u8, Failure>) -> u8 {
+        self.progress.end();
+        let failure = match result {
+            Ok(status) => return status,
+            Err(failure) => failure,
+        };
+        if self.global.json {
+            output::json(&serde_json::json!({
+                "error": failure.message,
+                "hint": failure.hint,
+                "status": failure.status,
+            }));
+        }
+        output::message(&format!("sheaf: {}", failure.message));
+        if let Some(hint) = failure.hint {
+            output::message(&format!("hint: {hint}"));
+        }
+        failure.status
+    }
+
+    /// Prints a line of a result, unless it is to be quiet or JSON.
+    pub(crate) fn say(&self, text: &str) {
+        if !self.global.quiet && !self.global.json {
+            self.progress.end();
+            output::line(text);
+        }
+    }
+
+    /// Removes the progress bar before a result is printed.
+    pub(crate) fn progress_end(&self) {
+        self.progress.end();
+    }
+
+    pub(crate) fn repo(&self) -> Result<PathBuf, Failure> {
+        self.global
+            .repo
+            .clone()
+            .ok_or_else(|| Failure::usage("no repository: name one with -r REPO, or set SHEAF_REPOSITORY"))
+    }
+
+    pub(crate) fn password(&self, new: bool) -> Result<Password, Failure> {
+        password::get(&self.global, new, &|text| self.progress.warn(text))
+    }
+
+    /// Where local indexes lie.
+    pub(crate) fn cache(&self) -> PathBuf {
+        if let Some(folder) = &self.global.cache_dir {
+            return folder.clone();
+        }
+        let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let base = if cfg!(windows) {
+            variable("LOCALAPPDATA")
+        } else {
+            variable("XDG_CACHE_HOME").or_else(|| variable("HOME").map(|home| home.join(".cache")))
+        };
+        base.unwrap_or_else(std::env::temp_dir).join("sheaf")
+    }
+
+    /// Finds and unlocks the repository.
+    pub(crate) fn open(&self) -> Result<Arc<Repository>, Failure> {
+        let storage: Arc<dyn Storage> = Arc::new(LocalStorage::open(&self.repo()?)?);
+        let locked = Repository::open(storage)?;
+        let repository = locked.unlock(&self.password(false)?)?;
+        Ok(Arc::new(repository))
+    }
+
+    /// Opens the repository with its index.
+    pub(crate) fn store(&self) -> Result<ChunkStore, Failure> {
+        let repository = self.open()?;
+        let (store, _) = session::prepare(repository, &self.cache(), &self.progress)?;
+        Ok(store)
+    }
+}
+
+impl From<Failure> for ExitCode {
+    fn from(failure: Failure) -> Self {
+        Self::from(failure.status)
+    }
+}

@@ -1,0 +1,139 @@
+//! From an error to an exit status, a message and a hint.
+//!
+//! Always true here: the library says what is wrong; what a person can do about it is said here and nowhere else.
+
+use sheaf::image::ImageError;
+use sheaf::ops::OpsError;
+use sheaf::repo::RepoError;
+use sheaf::storage::StorageError;
+use std::error::Error;
+use std::io::ErrorKind;
+
+/// Done.
+pub(crate) const DONE: u8 = 0;
+/// Failed; nothing was committed.
+pub(crate) const FAILED: u8 = 1;
+/// What was typed makes no sense.
+pub(crate) const USAGE: u8 = 2;
+/// Done, with warnings: some source bytes could not be read.
+pub(crate) const WARNINGS: u8 = 3;
+/// The check found damage.
+pub(crate) const DAMAGE: u8 = 4;
+/// Wrong password or key.
+pub(crate) const WRONG_KEY: u8 = 5;
+/// No such snapshot or repository.
+pub(crate) const NOT_FOUND: u8 = 6;
+/// Somebody pressed Ctrl-C.
+pub(crate) const INTERRUPTED: u8 = 130;
+
+/// A command that did not work.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub status: u8,
+    pub message: String,
+    pub hint: Option<String>,
+}
+
+impl Failure {
+    /// A wrong use that the parser cannot see.
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self { status: USAGE, message: message.into(), hint: None }
+    }
+
+    /// A failure of the machine that no other error covers.
+    pub(crate) fn io(action: &str, error: &std::io::Error) -> Self {
+        Self { status: FAILED, message: format!("{action}: {error}"), hint: None }
+    }
+}
+
+/// An error and its sources in one line.
+pub(crate) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
+}
+
+impl From<OpsError> for Failure {
+    fn from(error: OpsError) -> Self {
+        let message = chain(&error);
+        let (status, hint) = match &error {
+            OpsError::Repo(error) => repo(error),
+            OpsError::Storage(error) => (FAILED, storage(error)),
+            OpsError::Interrupted => (INTERRUPTED, None),
+            OpsError::Source { .. } => {
+                (FAILED, Some("no snapshot was made; what was read is stored, and the next backup goes on from there"))
+            }
+            OpsError::TargetTooSmall { .. } => (FAILED, Some("choose a larger target")),
+            OpsError::TargetMounted { .. } => (FAILED, Some("unmount it first")),
+            OpsError::TargetInUse { .. } => (FAILED, Some("--force overwrites it; check the name twice")),
+            OpsError::Verify { .. } => {
+                (FAILED, Some("the target does not keep what is written to it: use another one"))
+            }
+            OpsError::Io { source, .. } => (FAILED, io_hint(source.kind())),
+            OpsError::Image(ImageError::Open { source, .. }) => (FAILED, io_hint(source.kind())),
+            _ => (FAILED, None),
+        };
+        Self { status, message, hint: hint.map(str::to_owned) }
+    }
+}
+
+impl From<RepoError> for Failure {
+    fn from(error: RepoError) -> Self {
+        OpsError::from(error).into()
+    }
+}
+
+impl From<StorageError> for Failure {
+    fn from(error: StorageError) -> Self {
+        OpsError::from(error).into()
+    }
+}
+
+impl From<ImageError> for Failure {
+    fn from(error: ImageError) -> Self {
+        OpsError::from(error).into()
+    }
+}
+
+fn repo(error: &RepoError) -> (u8, Option<&'static str>) {
+    match error {
+        RepoError::NoRepository { .. } => (NOT_FOUND, Some("`sheaf init -r REPO` makes one")),
+        RepoError::NoSuchSnapshot { .. } => (NOT_FOUND, Some("`sheaf snapshots` lists what there is")),
+        RepoError::AmbiguousSnapshot { .. } => (FAILED, Some("give more digits of the id")),
+        RepoError::WrongPassword { .. } => (WRONG_KEY, None),
+        RepoError::KeyLacks { .. } => (WRONG_KEY, Some("use a key of a role that can")),
+        RepoError::AlreadyExists { .. } => (FAILED, Some("choose another folder, or use the repository that is there")),
+        RepoError::ConfigMissing { .. } | RepoError::ConfigChanged => {
+            (FAILED, Some("put the file `config` back from a copy of the repository; everything else is still there"))
+        }
+        RepoError::NoUsableKey { .. } => (
+            FAILED,
+            Some("put the folder `keys` back from a copy of the repository: without a key bundle nobody can read it"),
+        ),
+        RepoError::Storage(error) => (FAILED, storage(error)),
+        error if error.is_damage() => {
+            (FAILED, Some("`sheaf check --read-data` says what else is damaged, and what is not"))
+        }
+        _ => (FAILED, None),
+    }
+}
+
+fn storage(error: &StorageError) -> Option<&'static str> {
+    error.io_kind().and_then(io_hint)
+}
+
+const fn io_hint(kind: ErrorKind) -> Option<&'static str> {
+    match kind {
+        ErrorKind::PermissionDenied => Some("a drive can be read and written by root alone: try again with sudo"),
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+            Some("the disk is full; nothing is damaged: make room and run the same command again")
+        }
+        ErrorKind::ReadOnlyFilesystem => Some("the place cannot be written to"),
+        _ => None,
+    }
+}

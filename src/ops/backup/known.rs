@@ -1,0 +1,52 @@
+//! Which chunks need not be stored: those in the index, and those that this backup is storing already.
+//!
+//! Always true here:
+//! - Of several threads that claim one chunk at once, exactly one is told that it is new and must store it.
+//! - Memory is bounded: claims are forgotten one publication after they came into the index.
+
+use crate::ids::ChunkId;
+use crate::repo::RepoError;
+use crate::repo::index::{Index, IndexReader};
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Answers "is this chunk new?" once for each chunk.
+#[derive(Debug)]
+pub(super) struct Known {
+    index: Arc<Index>,
+    claims: Mutex<Claims>,
+}
+
+#[derive(Debug, Default)]
+struct Claims {
+    current: HashSet<ChunkId>,
+    /// Claims of the time before the last publication: a reader that was opened before it does not see them.
+    before: HashSet<ChunkId>,
+}
+
+impl Known {
+    pub(super) fn new(index: Arc<Index>) -> Self {
+        Self { index, claims: Mutex::default() }
+    }
+
+    /// A state of the index to ask; open a new one for each batch.
+    pub(super) fn reader(&self) -> Result<IndexReader, RepoError> {
+        self.index.reader()
+    }
+
+    /// True when the chunk is new: the caller must store it. Everybody who asks later is told that it is known.
+    pub(super) fn claim(&self, reader: &IndexReader, id: ChunkId) -> Result<bool, RepoError> {
+        if reader.contains(&id)? {
+            return Ok(false);
+        }
+        let mut claims = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(!claims.before.contains(&id) && claims.current.insert(id))
+    }
+
+    /// All packs that were stored so far are in the index now.
+    pub(super) fn published(&self, is_in_index: impl Fn(&ChunkId) -> bool) {
+        let mut claims = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
+        let (published, open): (HashSet<_>, HashSet<_>) = claims.current.drain().partition(is_in_index);
+        *claims = Claims { current: open, before: published };
+    }
+}

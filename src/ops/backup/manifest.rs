@@ -1,0 +1,255 @@
+//! What a backup writes beside data: the data tree, the disk map and the reference list.
+//!
+//! Always true here:
+//! - Whatever is stored here is put into the reference list, but for the reference tree itself, which is found by walking it.
+//! - Tables are cut on record boundaries by their content, so that two snapshots of a stick share most of them
+//!   (format-spec/manifest.md).
+
+use super::cutting::Piece;
+use super::known::Known;
+use super::store::PackStore;
+use crate::chunk::compress::Compressor;
+use crate::crypto::derive;
+use crate::disk::Extent;
+use crate::format::manifest::{HoleKind, MapRecord, RECORD_LENGTH, StreamKind};
+use crate::format::pack::PackKind;
+use crate::format::tree::{TreeEntry, TreeRoot};
+use crate::ids::{ChunkId, ChunkKey};
+use crate::ops::OpsError;
+use crate::repo::RepoError;
+use crate::repo::keyring::{Domain, KeyRing};
+use crate::repo::tree::TreeWriter;
+
+const MIN_RECORDS: usize = 256;
+const MAX_RECORDS: usize = 4096;
+const CLOSING_MASK: u32 = 0x3ff;
+
+/// Stores chunks of metadata, each once.
+pub(super) struct MetaStore<'a, 'b> {
+    pub keys: &'a KeyRing,
+    pub known: &'a Known,
+    pub packs: &'a mut PackStore<'b>,
+    pub compressor: &'a mut Compressor,
+}
+
+impl MetaStore<'_, '_> {
+    fn store(&mut self, domain: Domain, plain: &[u8]) -> Result<(ChunkKey, ChunkId), OpsError> {
+        let key = self.keys.chunk_key(domain, plain)?;
+        let id = derive::chunk_id(&key);
+        let reader = self.known.reader()?;
+        if self.known.claim(&reader, id)? {
+            let (entry, sealed) = crate::repo::chunks::seal_chunk(&key, id, plain, self.compressor)?;
+            self.packs.add(PackKind::Meta, entry, &sealed)?;
+        }
+        Ok((key, id))
+    }
+}
+
+/// A tree whose nodes go into a [`MetaStore`]; the ids of what was stored are collected.
+struct StoredTree {
+    domain: Domain,
+    tree: TreeWriter,
+}
+
+/// Runs a step of a tree writer with a store that may fail in its own way.
+fn with_store<T>(
+    meta: &mut MetaStore<'_, '_>,
+    domain: Domain,
+    ids: &mut Vec<ChunkId>,
+    step: impl FnOnce(&mut dyn FnMut(Vec<u8>) -> Result<ChunkKey, RepoError>) -> Result<T, RepoError>,
+) -> Result<T, OpsError> {
+    let mut failure = None;
+    let result = step(&mut |plain| match meta.store(domain, &plain) {
+        Ok((key, id)) => {
+            ids.push(id);
+            Ok(key)
+        }
+        Err(OpsError::Repo(error)) => Err(error),
+        Err(error) => {
+            failure = Some(error);
+            Err(RepoError::KeyLacks { action: "store a node", lacks: "place" })
+        }
+    });
+    match failure {
+        Some(error) => Err(error),
+        None => Ok(result?),
+    }
+}
+
+impl StoredTree {
+    const fn new(domain: Domain) -> Self {
+        Self { domain, tree: TreeWriter::new() }
+    }
+
+    fn push(&mut self, entry: TreeEntry, meta: &mut MetaStore<'_, '_>, ids: &mut Vec<ChunkId>) -> Result<(), OpsError> {
+        with_store(meta, self.domain, ids, |store| self.tree.push(entry, store))
+    }
+
+    fn finish(self, meta: &mut MetaStore<'_, '_>, ids: &mut Vec<ChunkId>) -> Result<TreeRoot, OpsError> {
+        with_store(meta, self.domain, ids, |store| self.tree.finish(store))
+    }
+}
+
+/// A table of fixed records, cut by content and stored as a tree.
+struct Table {
+    tree: StoredTree,
+    open: Vec<u8>,
+    records: usize,
+}
+
+impl Table {
+    const fn new(domain: Domain) -> Self {
+        Self { tree: StoredTree::new(domain), open: Vec::new(), records: 0 }
+    }
+
+    /// Appends a record; `closing` are the 32 bits that decide whether a chunk may end behind it.
+    fn push(
+        &mut self,
+        record: &[u8],
+        closing: u32,
+        meta: &mut MetaStore<'_, '_>,
+        ids: &mut Vec<ChunkId>,
+    ) -> Result<(), OpsError> {
+        self.open.extend_from_slice(record);
+        self.records += 1;
+        if self.records >= MAX_RECORDS || closing & CLOSING_MASK == 0 && self.records >= MIN_RECORDS {
+            self.close(meta, ids)?;
+        }
+        Ok(())
+    }
+
+    fn close(&mut self, meta: &mut MetaStore<'_, '_>, ids: &mut Vec<ChunkId>) -> Result<(), OpsError> {
+        if self.open.is_empty() {
+            return Ok(());
+        }
+        let (key, id) = meta.store(self.tree.domain, &self.open)?;
+        ids.push(id);
+        let span = self.open.len() as u64;
+        self.open.clear();
+        self.records = 0;
+        self.tree.push(TreeEntry { key, span }, meta, ids)
+    }
+
+    fn finish(mut self, meta: &mut MetaStore<'_, '_>, ids: &mut Vec<ChunkId>) -> Result<TreeRoot, OpsError> {
+        self.close(meta, ids)?;
+        self.tree.finish(meta, ids)
+    }
+}
+
+/// The roots that a snapshot needs.
+#[derive(Debug)]
+pub(super) struct Roots {
+    pub data: TreeRoot,
+    pub map: TreeRoot,
+    pub references: TreeRoot,
+}
+
+/// Builds the manifest while chunks go by in their order.
+pub(super) struct ManifestWriter {
+    data: StoredTree,
+    references: Table,
+    last_reference: Option<ChunkId>,
+    stored: Vec<ChunkId>,
+    extents: Vec<Extent>,
+    holes: Vec<(HoleKind, Extent)>,
+    pub kept: u64,
+    pub unreadable: u64,
+}
+
+impl ManifestWriter {
+    pub(super) const fn new() -> Self {
+        Self {
+            data: StoredTree::new(Domain::Data),
+            references: Table::new(Domain::Reference),
+            last_reference: None,
+            stored: Vec::new(),
+            extents: Vec::new(),
+            holes: Vec::new(),
+            kept: 0,
+            unreadable: 0,
+        }
+    }
+
+    /// The next chunk of the kept bytes.
+    pub(super) fn chunk(
+        &mut self,
+        key: ChunkKey,
+        id: ChunkId,
+        length: u64,
+        meta: &mut MetaStore<'_, '_>,
+    ) -> Result<(), OpsError> {
+        self.kept += length;
+        self.reference(id, meta)?;
+        self.data.push(TreeEntry { key, span: length }, meta, &mut self.stored)?;
+        self.reference_stored(meta)
+    }
+
+    /// The next run of the disk.
+    pub(super) fn piece(&mut self, piece: Piece) {
+        match piece {
+            Piece::Data(extent) => match self.extents.last_mut() {
+                Some(last) if last.end() == Some(extent.start) => last.length += extent.length,
+                _ => self.extents.push(extent),
+            },
+            Piece::Hole(kind, extent) => {
+                if kind == HoleKind::Unreadable {
+                    self.unreadable += extent.length;
+                }
+                match self.holes.last_mut() {
+                    Some((last_kind, last)) if *last_kind == kind && last.end() == Some(extent.start) => {
+                        last.length += extent.length;
+                    }
+                    _ => self.holes.push((kind, extent)),
+                }
+            }
+        }
+    }
+
+    /// Runs that could not be read, in disk order.
+    pub(super) fn unreadable_extents(&self) -> impl Iterator<Item = Extent> + '_ {
+        self.holes.iter().filter(|(kind, _)| *kind == HoleKind::Unreadable).map(|(_, extent)| *extent)
+    }
+
+    fn reference(&mut self, id: ChunkId, meta: &mut MetaStore<'_, '_>) -> Result<(), OpsError> {
+        if self.last_reference.replace(id) == Some(id) {
+            return Ok(());
+        }
+        let bytes = id.as_bytes();
+        let closing = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+        // The ids of the reference tree itself are found by walking it.
+        self.references.push(bytes, closing, meta, &mut Vec::new())
+    }
+
+    fn reference_stored(&mut self, meta: &mut MetaStore<'_, '_>) -> Result<(), OpsError> {
+        for id in std::mem::take(&mut self.stored) {
+            self.reference(id, meta)?;
+        }
+        Ok(())
+    }
+
+    /// Writes the map and closes all trees.
+    pub(super) fn finish(mut self, meta: &mut MetaStore<'_, '_>) -> Result<Roots, OpsError> {
+        let mut stored = std::mem::take(&mut self.stored);
+        let data = std::mem::replace(&mut self.data, StoredTree::new(Domain::Data)).finish(meta, &mut stored)?;
+        let mut table = Table::new(Domain::Data);
+        let extents = std::mem::take(&mut self.extents);
+        let stream = MapRecord::Stream {
+            kind: StreamKind::Other,
+            extents: u32::try_from(extents.len()).unwrap_or(u32::MAX),
+            length: self.kept,
+        };
+        let stream = (!extents.is_empty()).then_some(stream);
+        let holes = self.holes.iter().map(|(kind, extent)| MapRecord::Hole(*kind, *extent));
+        for record in stream.into_iter().chain(extents.into_iter().map(MapRecord::Extent)).chain(holes) {
+            let bytes: [u8; RECORD_LENGTH] = record.encode();
+            let hash = *blake3::hash(&bytes).as_bytes();
+            let closing = u32::from_le_bytes([hash[0], hash[1], hash[2], hash[3]]);
+            table.push(&bytes, closing, meta, &mut stored)?;
+        }
+        let map = table.finish(meta, &mut stored)?;
+        self.stored = stored;
+        self.reference_stored(meta)?;
+        let references = self.references.finish(meta, &mut Vec::new())?;
+        Ok(Roots { data, map, references })
+    }
+}

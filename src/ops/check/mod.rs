@@ -1,0 +1,175 @@
+//! Check: is everything there that snapshots need, and is it what it was?
+//!
+//! Always true here:
+//! - Nothing of the machine's own index is believed: check builds an index of its own from the segments, in a folder that
+//!   it removes again.
+//! - Nothing is changed, and a repository that cannot be written to can be checked.
+//! - Each finding has a kind, the object that is at fault, and the snapshots and sticks that it touches.
+
+mod data;
+mod structure;
+
+use crate::ids::ObjectId;
+use crate::names::ObjectName;
+use crate::ops::monitor::Monitor;
+use crate::ops::{Cancel, OpsError};
+use crate::repo::open::Repository;
+use crate::repo::snapshots::Snapshot;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+
+/// What is wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum FindingKind {
+    /// The config is missing or damaged: nothing else can be checked.
+    ConfigDamaged,
+    /// A key bundle is damaged.
+    KeyDamaged,
+    /// No key bundle is left that could open the repository.
+    KeyMissing,
+    /// An index segment is damaged. Its packs can be listed again from themselves.
+    IndexDamaged,
+    /// Chunks that snapshots need are only in a pack that no index segment lists.
+    IndexIncomplete,
+    /// A pack that the index lists is not there.
+    PackMissing,
+    /// A pack has another size than the index says.
+    PackSize,
+    /// A pack's header, trailer or footer does not read, or its listing is not the index's.
+    PackListing,
+    /// A pack's bytes are not what its name says, or chunks in it do not open.
+    PackDamaged,
+    /// A chunk that a snapshot needs is in no pack.
+    ChunkMissing,
+    /// A snapshot object is damaged.
+    SnapshotDamaged,
+    /// A snapshot's reference list cannot be read to its end.
+    ReferencesDamaged,
+    /// A snapshot's disk map or data tree cannot be read, or contradicts itself.
+    ManifestDamaged,
+}
+
+impl FindingKind {
+    /// The kind in the words of `--json`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ConfigDamaged => "config-damaged",
+            Self::KeyDamaged => "key-damaged",
+            Self::KeyMissing => "key-missing",
+            Self::IndexDamaged => "index-damaged",
+            Self::IndexIncomplete => "index-incomplete",
+            Self::PackMissing => "pack-missing",
+            Self::PackSize => "pack-size",
+            Self::PackListing => "pack-listing",
+            Self::PackDamaged => "pack-damaged",
+            Self::ChunkMissing => "chunk-missing",
+            Self::SnapshotDamaged => "snapshot-damaged",
+            Self::ReferencesDamaged => "references-damaged",
+            Self::ManifestDamaged => "manifest-damaged",
+        }
+    }
+}
+
+/// One finding.
+#[derive(Debug, Clone)]
+pub struct Finding {
+    /// What is wrong.
+    pub kind: FindingKind,
+    /// The object at fault.
+    pub object: ObjectName,
+    /// What was found, for a person.
+    pub detail: String,
+    /// Snapshots that it touches.
+    pub snapshots: BTreeSet<ObjectId>,
+    /// Sticks of these snapshots.
+    pub sticks: BTreeSet<String>,
+}
+
+/// How much is checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Depth {
+    /// That everything is there, and that objects other than packs are intact.
+    Structure,
+    /// Also packs, of which this share in percent is read and opened: 1 to 100.
+    Data(u8),
+}
+
+/// What was checked and found.
+#[derive(Debug, Default)]
+pub struct CheckReport {
+    /// Findings, by kind and object.
+    pub findings: Vec<Finding>,
+    /// Snapshots looked at.
+    pub snapshots: usize,
+    /// Packs that the index lists.
+    pub packs: usize,
+    /// Chunks in them, each counted once.
+    pub chunks: u64,
+    /// Packs that no segment lists and no snapshot needs: left by an interrupted backup, used by the next one.
+    pub unlisted_packs: usize,
+    /// Packs read in full.
+    pub packs_read: usize,
+    /// Bytes of packs read.
+    pub bytes_read: u64,
+    /// Chunks opened and verified.
+    pub chunks_opened: u64,
+}
+
+impl CheckReport {
+    /// True when nothing was found.
+    pub const fn is_ok(&self) -> bool {
+        self.findings.is_empty()
+    }
+}
+
+/// Findings while they are collected: one a kind and object.
+#[derive(Debug, Default)]
+struct Findings(BTreeMap<(FindingKind, ObjectName), Finding>);
+
+impl Findings {
+    fn add(&mut self, kind: FindingKind, object: ObjectName, detail: impl FnOnce() -> String) -> &mut Finding {
+        self.0.entry((kind, object)).or_insert_with(|| Finding {
+            kind,
+            object,
+            detail: detail(),
+            snapshots: BTreeSet::new(),
+            sticks: BTreeSet::new(),
+        })
+    }
+
+    fn touch(&mut self, kind: FindingKind, object: ObjectName, snapshot: &Snapshot, detail: impl FnOnce() -> String) {
+        let finding = self.add(kind, object, detail);
+        finding.snapshots.insert(snapshot.id);
+        finding.sticks.insert(snapshot.record.stick.clone());
+    }
+}
+
+/// Checks a repository. `scratch` is a folder in which an index is built; it is removed again.
+///
+/// # Errors
+/// Only what keeps the check itself from being done: storage that cannot be listed, no room in `scratch`,
+/// [`OpsError::Interrupted`]. Damage is in the report.
+pub fn check(
+    repository: &Arc<Repository>,
+    scratch: &Path,
+    depth: Depth,
+    monitor: &dyn Monitor,
+    cancel: &Cancel,
+) -> Result<CheckReport, OpsError> {
+    let mut findings = Findings::default();
+    let mut report = CheckReport::default();
+    let result =
+        structure::check(repository, scratch, &mut findings, &mut report, monitor, cancel).and_then(|checked| {
+            if let Depth::Data(percent) = depth {
+                data::check(&checked, percent, &mut findings, &mut report, monitor, cancel)?;
+            }
+            Ok(())
+        });
+    // The folder holds nothing but what was just built.
+    _ = std::fs::remove_dir_all(scratch);
+    result?;
+    report.findings = findings.0.into_values().collect();
+    Ok(report)
+}

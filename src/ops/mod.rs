@@ -1,0 +1,125 @@
+//! L3: one file a verb. Each takes an opened repository and plain parameters, reports through [`monitor::Monitor`], and
+//! returns a value that says what was done.
+//!
+//! Always true here:
+//! - Nothing here prints, asks or exits.
+//! - Every long step looks at [`Cancel`] at least once in every few megabytes.
+
+pub mod backup;
+pub mod check;
+pub mod demo;
+pub mod monitor;
+pub mod restore;
+pub mod session;
+pub mod stats;
+
+use crate::disk::{DiskOffset, ReadError};
+use crate::image::ImageError;
+use crate::repo::RepoError;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Why a verb failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpsError {
+    /// The repository.
+    #[error(transparent)]
+    Repo(#[from] RepoError),
+    /// Storage, where no repository is open yet.
+    #[error(transparent)]
+    Storage(#[from] crate::storage::StorageError),
+    /// The source or target cannot be opened as a disk.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// The source went away or shrank.
+    #[error("the source {source_name} could not be read to its end")]
+    Source {
+        /// The source.
+        source_name: String,
+        /// Where and why.
+        #[source]
+        source: ReadError,
+    },
+    /// A file of the target, or of the machine, failed.
+    #[error("{action} {} failed", path.display())]
+    Io {
+        /// What was tried, as in "writing".
+        action: &'static str,
+        /// Which file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The target cannot hold the disk.
+    #[error("{} has {has} bytes, the snapshot needs {needs}", path.display())]
+    TargetTooSmall {
+        /// The target.
+        path: PathBuf,
+        /// Its size in bytes.
+        has: u64,
+        /// Bytes that the snapshot needs.
+        needs: u64,
+    },
+    /// The target is in use.
+    #[error("{} is mounted at {}", path.display(), mounted.join(", "))]
+    TargetMounted {
+        /// The target.
+        path: PathBuf,
+        /// Where.
+        mounted: Vec<String>,
+    },
+    /// The target holds something, and nobody said that it may be overwritten.
+    #[error("{} {holds}; it is overwritten only when that is asked for by name", path.display())]
+    TargetInUse {
+        /// The target.
+        path: PathBuf,
+        /// What it holds, as in "exists already".
+        holds: String,
+    },
+    /// What was written does not read back.
+    #[error("{} differs from the snapshot at offset {offset} after it was written", path.display())]
+    Verify {
+        /// The target.
+        path: PathBuf,
+        /// The first byte that differs.
+        offset: DiskOffset,
+    },
+    /// Somebody asked to stop.
+    #[error("interrupted")]
+    Interrupted,
+    /// A thread ended without a result: a defect of the program.
+    #[error("a worker ended without a result; this is a defect of sheaf")]
+    WorkerLost,
+}
+
+/// A request to stop that any thread can make and see.
+#[derive(Debug, Clone, Default)]
+pub struct Cancel(Arc<AtomicBool>);
+
+impl Cancel {
+    /// Asks to stop.
+    pub fn cancel(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// True when somebody asked to stop.
+    pub fn is_cancelled(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Fails when somebody asked to stop.
+    ///
+    /// # Errors
+    /// [`OpsError::Interrupted`].
+    pub fn check(&self) -> Result<(), OpsError> {
+        if self.is_cancelled() { Err(OpsError::Interrupted) } else { Ok(()) }
+    }
+}
+
+/// Threads for work that the processor bounds: one a core.
+pub(crate) fn worker_count() -> usize {
+    std::thread::available_parallelism().map_or(2, std::num::NonZero::get).min(64)
+}

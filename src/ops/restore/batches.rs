@@ -1,0 +1,187 @@
+//! Cutting a restore into batches in the order of the target, and filling them from chunks.
+//!
+//! Always true here:
+//! - Batches cover the disk from its start to its end; each byte is in exactly one piece or hole.
+//! - A batch's buffer is bounded by [`BATCH`] and one chunk; a batch has at most [`MAX_PIECES`] pieces.
+
+use crate::disk::{DiskOffset, Extent};
+use crate::format::FormatError;
+use crate::format::config::Chunking;
+use crate::format::manifest::{Origin, Segment};
+use crate::ids::ChunkKey;
+use crate::ops::OpsError;
+use crate::repo::RepoError;
+use crate::repo::keyring::Domain;
+use crate::repo::reader::{Nodes, ReadSession};
+use crate::repo::tree::TreeCursor;
+use crate::repo::view::SnapshotDisk;
+use std::ops::Range;
+
+/// Bytes of chunks in a batch before it is closed.
+const BATCH: usize = 2 << 20;
+/// Pieces and holes in a batch before it is closed.
+const MAX_PIECES: usize = 4096;
+
+/// A part of a chunk that goes to one place of the disk.
+#[derive(Debug)]
+pub(super) struct Piece {
+    pub start: DiskOffset,
+    pub key: ChunkKey,
+    /// Bytes of the whole chunk.
+    pub chunk_length: usize,
+    /// The part of the chunk.
+    pub part: Range<usize>,
+}
+
+/// A stretch of the disk.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    pub pieces: Vec<Piece>,
+    pub holes: Vec<Extent>,
+    /// Bytes of the disk from the batch before to the end of this one.
+    pub passed: u64,
+    length: usize,
+}
+
+/// A batch with its bytes.
+#[derive(Debug)]
+pub(super) struct Filled {
+    pub batch: Batch,
+    pub buffer: Vec<u8>,
+}
+
+impl Batch {
+    /// Runs to write: where they go, and where they lie in the buffer. Neighbours are joined.
+    pub(super) fn writes(&self) -> Vec<(DiskOffset, Range<usize>)> {
+        let mut writes: Vec<(DiskOffset, Range<usize>)> = Vec::new();
+        let mut position = 0;
+        for piece in &self.pieces {
+            let range = position..position + piece.part.len();
+            position = range.end;
+            match writes.last_mut() {
+                Some((start, last)) if start.0 + last.len() as u64 == piece.start.0 => last.end = range.end,
+                _ => writes.push((piece.start, range)),
+            }
+        }
+        writes
+    }
+
+    fn is_full(&self) -> bool {
+        self.length >= BATCH || self.pieces.len() + self.holes.len() >= MAX_PIECES
+    }
+}
+
+/// The batches of a snapshot.
+pub(super) struct Batches<'a> {
+    disk: &'a SnapshotDisk,
+    leaves: TreeCursor<Nodes>,
+    segment: usize,
+    done_of_segment: u64,
+    failed: bool,
+}
+
+impl<'a> Batches<'a> {
+    pub(super) fn new(disk: &'a SnapshotDisk) -> Result<Self, OpsError> {
+        Ok(Self { disk, leaves: disk.leaves()?, segment: 0, done_of_segment: 0, failed: false })
+    }
+
+    fn next_batch(&mut self) -> Result<Option<Batch>, OpsError> {
+        let mut batch = Batch::default();
+        while !batch.is_full() {
+            let Some(segment) = self.disk.map().segments().get(self.segment).copied() else { break };
+            let taken = self.take(segment, &mut batch)?;
+            batch.passed += taken;
+            self.done_of_segment += taken;
+            if self.done_of_segment == segment.extent.length {
+                self.segment += 1;
+                self.done_of_segment = 0;
+            }
+        }
+        Ok((batch.passed > 0).then_some(batch))
+    }
+
+    fn take(&mut self, segment: Segment, batch: &mut Batch) -> Result<u64, OpsError> {
+        let Segment { extent, origin } = segment;
+        let start = DiskOffset(extent.start.0 + self.done_of_segment);
+        let left = extent.length - self.done_of_segment;
+        let Origin::Kept(kept) = origin else {
+            batch.holes.push(Extent { start, length: left });
+            return Ok(left);
+        };
+        let position = kept.0 + self.done_of_segment;
+        let leaf = self.leaves.leaf_at(position)?.ok_or_else(|| self.wrong_span(position))?;
+        if leaf.entry.span > u64::from(Chunking::MAX) {
+            return Err(self.wrong_span(leaf.entry.span));
+        }
+        let chunk_length = usize::try_from(leaf.entry.span).unwrap_or(usize::MAX);
+        let skip = usize::try_from(position - leaf.start).unwrap_or(usize::MAX);
+        let count = usize::try_from(left).unwrap_or(usize::MAX).min(chunk_length - skip);
+        batch.pieces.push(Piece { start, key: leaf.entry.key, chunk_length, part: skip..skip + count });
+        batch.length += count;
+        Ok(count as u64)
+    }
+
+    fn wrong_span(&self, found: u64) -> OpsError {
+        let source = FormatError::Field {
+            structure: "data tree",
+            field: "span",
+            expected: "the kept bytes, in chunks of at most 8 MiB",
+            found,
+        };
+        RepoError::Structure { what: "data tree", snapshot: self.disk.snapshot().id.short(), source }.into()
+    }
+}
+
+impl Iterator for Batches<'_> {
+    type Item = Result<Batch, OpsError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.failed {
+            return None;
+        }
+        let batch = self.next_batch().transpose();
+        self.failed = matches!(batch, Some(Err(_)));
+        batch
+    }
+}
+
+/// Fetches, opens and verifies the chunks of batches, for one thread.
+pub(super) struct Filler {
+    session: ReadSession,
+    /// The last chunk of which only a part was needed: the next piece often is another part of it.
+    last: Option<(ChunkKey, Vec<u8>)>,
+}
+
+impl Filler {
+    pub(super) fn new(disk: &SnapshotDisk) -> Result<Self, OpsError> {
+        Ok(Self { session: disk.store().session()?, last: None })
+    }
+
+    pub(super) fn fill(&mut self, batch: Batch, mut buffer: Vec<u8>) -> Result<Filled, OpsError> {
+        if buffer.len() < batch.length {
+            buffer.resize(batch.length, 0);
+        }
+        let mut rest = &mut buffer[..];
+        for piece in &batch.pieces {
+            let (bytes, behind) = rest.split_at_mut(piece.part.len());
+            rest = behind;
+            if piece.part.len() == piece.chunk_length {
+                self.session.read_into(Domain::Data, &piece.key, bytes)?;
+            } else {
+                bytes.copy_from_slice(&self.chunk(piece)?[piece.part.clone()]);
+            }
+        }
+        Ok(Filled { batch, buffer })
+    }
+
+    /// The whole chunk of a piece.
+    pub(super) fn chunk(&mut self, piece: &Piece) -> Result<&[u8], OpsError> {
+        let is_last = self.last.as_ref().is_some_and(|(key, _)| *key == piece.key);
+        if !is_last {
+            let mut chunk = vec![0; piece.chunk_length];
+            self.session.read_into(Domain::Data, &piece.key, &mut chunk)?;
+            self.last = Some((piece.key.clone(), chunk));
+        }
+        self.last.as_ref().map(|(_, chunk)| chunk.as_slice()).ok_or(OpsError::WorkerLost)
+    }
+}

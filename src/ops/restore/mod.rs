@@ -1,0 +1,219 @@
+//! Restore: a snapshot onto a file or a block device.
+//!
+//! Always true here:
+//! - Nothing is opened for writing before the plan has passed: size, mounts, and what the target holds.
+//! - The target is written in its own order, each byte once, and only with bytes that were verified.
+//! - A file appears under its name only when it is complete and durable; until then it is `NAME.sheaf-partial`, which a later run
+//!   begins anew.
+
+mod batches;
+mod target;
+mod verify;
+
+use crate::disk::Extent;
+use crate::format::manifest::HoleKind;
+use crate::image::{TargetContent, TargetFacts, TargetKind, free_space, target_facts};
+use crate::ops::monitor::{Advance, Monitor, Phase};
+use crate::ops::{Cancel, OpsError, worker_count};
+use crate::repo::view::SnapshotDisk;
+use batches::{Batch, Batches, Filled, Filler};
+use crossbeam_channel::{Receiver, Sender, bounded};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use target::Target;
+
+/// Batches between planning and writing: read-ahead and memory bound in one.
+const IN_FLIGHT: usize = 8;
+
+/// What is asked for.
+#[derive(Debug, Clone)]
+pub struct RestoreRequest {
+    /// A file, or a block device.
+    pub target: PathBuf,
+    /// Overwrite a file, or a device that holds something.
+    pub force: bool,
+    /// Read the target back and compare.
+    pub verify: bool,
+}
+
+/// What will be done.
+#[derive(Debug)]
+pub struct RestorePlan {
+    request: RestoreRequest,
+    facts: TargetFacts,
+    /// Bytes of the disk.
+    pub size: u64,
+    /// Bytes of it that are written from chunks.
+    pub kept: u64,
+    /// Bytes of the target device behind the disk, which stay as they are.
+    pub left_over: u64,
+    /// Runs that the backup could not read; they come back as zeros.
+    pub unreadable: Vec<Extent>,
+}
+
+/// What was done.
+#[derive(Debug)]
+pub struct RestoreReport {
+    /// Bytes of the disk.
+    pub size: u64,
+    /// Bytes written from chunks.
+    pub kept: u64,
+    /// True when the target was read back and is the same.
+    pub verified: bool,
+    /// Runs that the backup could not read; they are zeros now.
+    pub unreadable: Vec<Extent>,
+}
+
+impl RestorePlan {
+    /// Looks at snapshot and target and decides whether it can be done.
+    ///
+    /// # Errors
+    /// [`OpsError::TargetTooSmall`], [`OpsError::TargetMounted`], [`OpsError::TargetInUse`], [`OpsError::Image`].
+    pub fn make(disk: &SnapshotDisk, request: RestoreRequest) -> Result<Self, OpsError> {
+        let facts = target_facts(&request.target)?;
+        let (size, kept) = (disk.map().size(), disk.map().kept());
+        let path = request.target.clone();
+        if !facts.mounted.is_empty() {
+            let mounted = facts.mounted.iter().map(|place| place.display().to_string()).collect();
+            return Err(OpsError::TargetMounted { path, mounted });
+        }
+        if facts.claimed {
+            return Err(OpsError::TargetMounted {
+                path,
+                mounted: vec!["a place that the system does not name".to_owned()],
+            });
+        }
+        let in_use = |holds: String| OpsError::TargetInUse { path: path.clone(), holds };
+        let mut left_over = 0;
+        match facts.kind {
+            TargetKind::BlockDevice => {
+                if facts.size < size {
+                    return Err(OpsError::TargetTooSmall { path, has: facts.size, needs: size });
+                }
+                left_over = facts.size - size;
+                let is_blank = matches!(facts.content, TargetContent::Nothing | TargetContent::Zeros);
+                if !request.force && !is_blank {
+                    return Err(in_use(format!("holds {}", facts.content)));
+                }
+            }
+            TargetKind::File if !request.force => return Err(in_use("exists already".to_owned())),
+            TargetKind::File | TargetKind::Missing => {
+                let folder = folder_of(&request.target);
+                let reusable =
+                    std::fs::metadata(target::partial_name(&request.target)).map_or(0, |partial| partial.len());
+                if let Some(free) = free_space(folder).map(|free| free.saturating_add(reusable))
+                    && free < kept
+                    && !request.force
+                {
+                    return Err(OpsError::TargetTooSmall { path: folder.to_owned(), has: free, needs: kept });
+                }
+            }
+        }
+        let unreadable = disk.map().holes(HoleKind::Unreadable).collect();
+        Ok(Self { request, facts, size, kept, left_over, unreadable })
+    }
+
+    /// Writes the target.
+    ///
+    /// # Errors
+    /// [`OpsError::Repo`] naming a damaged object, [`OpsError::Io`], [`OpsError::Verify`], [`OpsError::Interrupted`]. A file is
+    /// then not there under its name; a device holds a part.
+    pub fn apply(self, disk: &SnapshotDisk, monitor: &dyn Monitor, cancel: &Cancel) -> Result<RestoreReport, OpsError> {
+        let is_device = self.facts.kind == TargetKind::BlockDevice;
+        let mut target = Target::open(&self.request.target, is_device, self.size)?;
+        monitor.begin(Phase::Restore, Some(self.size));
+        write(disk, &mut target, monitor, cancel)?;
+        target.sync()?;
+        if self.request.verify {
+            monitor.begin(Phase::Verify, Some(self.size));
+            verify::verify(disk, &target, monitor, cancel)?;
+        }
+        target.publish()?;
+        let Self { request, size, kept, unreadable, .. } = self;
+        Ok(RestoreReport { size, kept, verified: request.verify, unreadable })
+    }
+}
+
+/// The folder that a file lies in.
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+/// planner → workers (fetch, open, verify) → this thread (order, write)
+fn write(disk: &SnapshotDisk, target: &mut Target, monitor: &dyn Monitor, cancel: &Cancel) -> Result<(), OpsError> {
+    std::thread::scope(|scope| {
+        let (free_sender, free) = bounded::<Vec<u8>>(IN_FLIGHT);
+        let (batch_sender, batches) = bounded::<(u64, Batch, Vec<u8>)>(IN_FLIGHT);
+        let (filled_sender, filled) = bounded::<Result<(u64, Filled), OpsError>>(IN_FLIGHT);
+        for _ in 0..IN_FLIGHT {
+            _ = free_sender.send(Vec::new());
+        }
+        let planner_errors = filled_sender.clone();
+        scope.spawn(move || {
+            if let Err(error) = plan(disk, cancel, &free, &batch_sender) {
+                _ = planner_errors.send(Err(error));
+            }
+        });
+        for _ in 0..worker_count() {
+            let (batches, filled_sender) = (batches.clone(), filled_sender.clone());
+            scope.spawn(move || {
+                if let Err(error) = fill(disk, &batches, &filled_sender) {
+                    _ = filled_sender.send(Err(error));
+                }
+            });
+        }
+        drop((batches, filled_sender));
+        let (mut waiting, mut next) = (BTreeMap::new(), 0);
+        for result in filled {
+            let (sequence, batch) = result?;
+            waiting.insert(sequence, batch);
+            while let Some(batch) = waiting.remove(&next) {
+                next += 1;
+                let Filled { batch, buffer } = batch;
+                for hole in &batch.holes {
+                    target.zero(*hole, cancel)?;
+                }
+                for (start, range) in batch.writes() {
+                    target.write(start, &buffer[range])?;
+                }
+                monitor.advance(Advance { bytes: batch.passed, ..Advance::default() });
+                _ = free_sender.try_send(buffer);
+            }
+        }
+        if waiting.is_empty() { Ok(()) } else { Err(OpsError::WorkerLost) }
+    })
+}
+
+fn plan(
+    disk: &SnapshotDisk,
+    cancel: &Cancel,
+    free: &Receiver<Vec<u8>>,
+    out: &Sender<(u64, Batch, Vec<u8>)>,
+) -> Result<(), OpsError> {
+    for (sequence, batch) in (0..).zip(Batches::new(disk)?) {
+        cancel.check()?;
+        let Ok(buffer) = free.recv() else { return Ok(()) };
+        if out.send((sequence, batch?, buffer)).is_err() {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+fn fill(
+    disk: &SnapshotDisk,
+    batches: &Receiver<(u64, Batch, Vec<u8>)>,
+    out: &Sender<Result<(u64, Filled), OpsError>>,
+) -> Result<(), OpsError> {
+    let mut filler = Filler::new(disk)?;
+    for (sequence, batch, buffer) in batches {
+        let filled = filler.fill(batch, buffer)?;
+        if out.send(Ok((sequence, filled))).is_err() {
+            return Ok(());
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,106 @@
+//! Reading a restored target back.
+//!
+//! Always true here: the target is compared with what the snapshot's keys say, by hashing what stands there; only where a chunk
+//! is in parts is it fetched again. Holes must read as zeros.
+
+use super::batches::{Batch, Batches, Filler};
+use super::target::Target;
+use crate::disk::{DiskOffset, Extent, file_read_full_at, is_zero};
+use crate::ops::monitor::{Advance, Monitor};
+use crate::ops::{Cancel, OpsError, worker_count};
+use crate::repo::keyring::Domain;
+use crate::repo::view::SnapshotDisk;
+use crossbeam_channel::{Receiver, bounded};
+
+/// Holes are read in pieces of this many bytes.
+const STEP: usize = 1 << 20;
+
+/// Compares the whole target.
+pub(super) fn verify(
+    disk: &SnapshotDisk,
+    target: &Target,
+    monitor: &dyn Monitor,
+    cancel: &Cancel,
+) -> Result<(), OpsError> {
+    std::thread::scope(|scope| {
+        let (sender, batches) = bounded::<Batch>(4);
+        let workers: Vec<_> = (0..worker_count())
+            .map(|_| {
+                let batches = batches.clone();
+                scope.spawn(move || compare_batches(disk, target, monitor, cancel, &batches))
+            })
+            .collect();
+        drop(batches);
+        let mut planned = Ok(());
+        for batch in Batches::new(disk)? {
+            // A failed send means that a worker found something: its own words are better.
+            match batch.map(|batch| sender.send(batch)) {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => break,
+                Err(error) => {
+                    planned = Err(error);
+                    break;
+                }
+            }
+        }
+        drop(sender);
+        for worker in workers {
+            worker.join().map_err(|_| OpsError::WorkerLost).flatten()?;
+        }
+        planned
+    })
+}
+
+fn compare_batches(
+    disk: &SnapshotDisk,
+    target: &Target,
+    monitor: &dyn Monitor,
+    cancel: &Cancel,
+    batches: &Receiver<Batch>,
+) -> Result<(), OpsError> {
+    let mut filler = Filler::new(disk)?;
+    let mut buffer = Vec::new();
+    for batch in batches {
+        cancel.check()?;
+        for piece in &batch.pieces {
+            read(target, piece.start, piece.part.len(), &mut buffer)?;
+            let same = if piece.part.len() == piece.chunk_length {
+                disk.store().repository.keys().chunk_key(Domain::Data, &buffer)? == piece.key
+            } else {
+                filler.chunk(piece)?[piece.part.clone()] == buffer
+            };
+            if !same {
+                return Err(OpsError::Verify { path: target.path().to_owned(), offset: piece.start });
+            }
+        }
+        for hole in &batch.holes {
+            compare_zeros(target, *hole, cancel, &mut buffer)?;
+        }
+        monitor.advance(Advance { bytes: batch.passed, ..Advance::default() });
+    }
+    Ok(())
+}
+
+fn compare_zeros(target: &Target, hole: Extent, cancel: &Cancel, buffer: &mut Vec<u8>) -> Result<(), OpsError> {
+    let mut done = 0;
+    while done < hole.length {
+        cancel.check()?;
+        let start = DiskOffset(hole.start.0 + done);
+        let count = usize::try_from(hole.length - done).unwrap_or(STEP).min(STEP);
+        read(target, start, count, buffer)?;
+        if !is_zero(buffer) {
+            return Err(OpsError::Verify { path: target.path().to_owned(), offset: start });
+        }
+        done += count as u64;
+    }
+    Ok(())
+}
+
+fn read(target: &Target, start: DiskOffset, length: usize, buffer: &mut Vec<u8>) -> Result<(), OpsError> {
+    buffer.resize(length, 0);
+    let failed = |source| OpsError::Io { action: "reading back", path: target.path().to_owned(), source };
+    match file_read_full_at(target.file(), buffer, start.0).map_err(failed)? {
+        count if count == length => Ok(()),
+        _ => Err(OpsError::Verify { path: target.path().to_owned(), offset: start }),
+    }
+}

@@ -1,0 +1,44 @@
+//! Getting ready: the local index brought up to date with the repository, for every verb that reads or writes chunks.
+//!
+//! Always true here:
+//! - What is found on the way (damaged segments, missing packs) is told as a warning and never hidden.
+//! - The index lies in a folder of its own for each repository, below the cache folder.
+
+use super::OpsError;
+use super::monitor::{Monitor, Phase};
+use crate::ids::RepositoryId;
+use crate::repo::index::{Index, SyncReport};
+use crate::repo::open::Repository;
+use crate::repo::reader::ChunkStore;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The folder of one repository's index below the cache folder.
+pub fn index_folder(cache: &Path, repository: RepositoryId) -> PathBuf {
+    cache.join(repository.to_string())
+}
+
+/// Opens the local index and brings it up to date.
+///
+/// # Errors
+/// [`OpsError::Repo`].
+pub fn prepare(
+    repository: Arc<Repository>,
+    cache: &Path,
+    monitor: &dyn Monitor,
+) -> Result<(ChunkStore, SyncReport), OpsError> {
+    monitor.begin(Phase::Index, None);
+    let index = Arc::new(Index::open(&index_folder(cache, repository.id()))?);
+    let report = index.sync(&repository)?;
+    for (id, error) in &report.damaged {
+        monitor.warn(&format!("index/{id} cannot be used: {error}; its packs are read instead"));
+    }
+    if !report.missing_packs.is_empty() {
+        let first = report.missing_packs[0];
+        monitor.warn(&format!(
+            "{} packs that the index lists are missing or have another size (first: packs/{first}); run `sheaf check`",
+            report.missing_packs.len()
+        ));
+    }
+    Ok((ChunkStore { repository, index }, report))
+}

@@ -1,0 +1,196 @@
+//! L2: the repository's rules. What is sealed how, in which order things become durable, and what may be trusted.
+//!
+//! Always true here:
+//! - The order of durability is packs, then index, then snapshot; the snapshot is the one commit point.
+//! - A repository that is not unlocked has no method that reads data: [`open::LockedRepository`] becomes
+//!   [`open::Repository`] only with a password that opens a key bundle, and only when the config is the one that
+//!   the bundle holds.
+//! - No byte of a chunk leaves this layer before its key was derived again from the bytes and compared.
+
+pub mod chunks;
+pub mod filter;
+pub mod index;
+pub mod keyring;
+pub mod open;
+pub mod packer;
+pub mod reader;
+pub mod segments;
+pub mod snapshots;
+pub mod tree;
+pub mod view;
+
+use crate::chunk::ChunkError;
+use crate::crypto::CryptoError;
+use crate::format::FormatError;
+use crate::ids::{ChunkId, ObjectId};
+use crate::names::ObjectName;
+use crate::storage::StorageError;
+
+/// Why the repository could not do what was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RepoError {
+    /// There is no repository at this place.
+    #[error("there is no repository at {place}")]
+    NoRepository {
+        /// Where it was looked for.
+        place: String,
+    },
+    /// There is a repository, or what is left of one, where one should be made.
+    #[error("there is already a repository at {place}")]
+    AlreadyExists {
+        /// Where.
+        place: String,
+    },
+    /// The repository has no config, but has other objects.
+    #[error("the repository at {place} has lost its config object, which holds its identity")]
+    ConfigMissing {
+        /// Where.
+        place: String,
+    },
+    /// No key bundle opens with this password.
+    #[error("wrong password: it opens none of the {tried} key bundles{}", unusable.iter().map(|text| format!("; not tried: {text}")).collect::<String>())]
+    WrongPassword {
+        /// Bundles that were tried.
+        tried: usize,
+        /// What is wrong with those that could not be tried.
+        unusable: Vec<String>,
+    },
+    /// There is no key bundle that could be tried.
+    #[error("no usable key bundle at {place}: {problems}")]
+    NoUsableKey {
+        /// Where.
+        place: String,
+        /// What is wrong with each.
+        problems: String,
+    },
+    /// This key lacks what the command needs.
+    #[error("this key cannot {action}: it has no {lacks}")]
+    KeyLacks {
+        /// What was tried.
+        action: &'static str,
+        /// What the key would need.
+        lacks: &'static str,
+    },
+    /// Storage failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// An object's bytes are not what its name says.
+    #[error("{name} is damaged: its bytes hash to {found}")]
+    NameMismatch {
+        /// The object.
+        name: ObjectName,
+        /// The hash of its bytes.
+        found: ObjectId,
+    },
+    /// An object does not decode.
+    #[error("{name} is damaged")]
+    Malformed {
+        /// The object.
+        name: ObjectName,
+        /// Where and why.
+        #[source]
+        source: FormatError,
+    },
+    /// A sealed part does not open.
+    #[error("the {part} of {name} does not open")]
+    Sealed {
+        /// The object.
+        name: ObjectName,
+        /// Which part of it.
+        part: &'static str,
+        /// Why.
+        #[source]
+        source: CryptoError,
+    },
+    /// The object belongs to another repository.
+    #[error("{name} belongs to repository {found}, not to {expected}")]
+    ForeignObject {
+        /// The object.
+        name: ObjectName,
+        /// This repository.
+        expected: String,
+        /// The one in the object's header.
+        found: String,
+    },
+    /// A config that differs from the one that the key bundle holds.
+    #[error("the config is not the one that this repository was made with: it was changed or swapped")]
+    ConfigChanged,
+    /// A chunk is in no pack that the index knows.
+    #[error("chunk {id} is missing: no pack in the index holds it")]
+    ChunkMissing {
+        /// The chunk.
+        id: ChunkId,
+    },
+    /// A chunk does not open or is not what its key says.
+    #[error("chunk {id} in {pack} is damaged: {reason}")]
+    ChunkDamaged {
+        /// The chunk.
+        id: ChunkId,
+        /// The pack.
+        pack: ObjectName,
+        /// What was found.
+        reason: String,
+    },
+    /// A structure inside of chunks does not decode.
+    #[error("the {what} of snapshot {snapshot} is damaged")]
+    Structure {
+        /// Which structure.
+        what: &'static str,
+        /// The snapshot's short id.
+        snapshot: String,
+        /// Where and why.
+        #[source]
+        source: FormatError,
+    },
+    /// No snapshot has this name.
+    #[error("no snapshot `{name}`")]
+    NoSuchSnapshot {
+        /// What was asked for.
+        name: String,
+    },
+    /// Several snapshots begin with this prefix.
+    #[error("`{name}` could be any of {}", candidates.join(", "))]
+    AmbiguousSnapshot {
+        /// What was asked for.
+        name: String,
+        /// The ids that match.
+        candidates: Vec<String>,
+    },
+    /// The local index failed.
+    #[error("the local index at {path} failed; `sheaf cache remove` and try again")]
+    Cache {
+        /// Where it lies.
+        path: String,
+        /// What failed.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// Packing or cutting failed.
+    #[error(transparent)]
+    Chunk(#[from] ChunkError),
+    /// Cryptography failed in a way that is not a wrong key.
+    #[error(transparent)]
+    Crypto(#[from] CryptoError),
+}
+
+impl RepoError {
+    /// True where trying the same again on an undamaged copy would work: the stored bytes are at fault.
+    pub const fn is_damage(&self) -> bool {
+        matches!(
+            self,
+            Self::NameMismatch { .. }
+                | Self::Malformed { .. }
+                | Self::Sealed { .. }
+                | Self::ForeignObject { .. }
+                | Self::ConfigChanged
+                | Self::ConfigMissing { .. }
+                | Self::ChunkMissing { .. }
+                | Self::ChunkDamaged { .. }
+                | Self::Structure { .. }
+                | Self::Storage(
+                    StorageError::NotFound { .. } | StorageError::Range { .. } | StorageError::TooLarge { .. }
+                )
+        )
+    }
+}

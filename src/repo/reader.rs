@@ -1,0 +1,119 @@
+//! Reading chunks: from a key to verified bytes.
+//!
+//! Always true here:
+//! - A session belongs to one thread; it keeps its buffers, so that reading allocates nothing a chunk.
+//! - Bytes are handed out only after they were verified against the key.
+
+use super::RepoError;
+use super::chunks::ChunkOpener;
+use super::index::{Index, IndexReader, Location};
+use super::keyring::Domain;
+use super::open::Repository;
+use super::tree::NodeSource;
+use crate::chunk::compress::Decompressor;
+use crate::crypto::derive;
+use crate::ids::{ChunkId, ChunkKey};
+use crate::names::ObjectName;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// An unlocked repository with its index: all that reading needs.
+#[derive(Debug, Clone)]
+pub struct ChunkStore {
+    /// The repository.
+    pub repository: Arc<Repository>,
+    /// Its index, brought up to date by the caller.
+    pub index: Arc<Index>,
+}
+
+impl ChunkStore {
+    /// A reader for one thread, over the index as it is now.
+    ///
+    /// # Errors
+    /// [`RepoError::Cache`], [`RepoError::Chunk`] without memory.
+    pub fn session(&self) -> Result<ReadSession, RepoError> {
+        Ok(ReadSession {
+            index: self.index.reader()?,
+            repository: Arc::clone(&self.repository),
+            unpacker: Decompressor::new()?,
+            sealed: Vec::new(),
+        })
+    }
+
+    /// A source of tree nodes in a domain.
+    ///
+    /// # Errors
+    /// As [`ChunkStore::session`].
+    pub fn nodes(&self, domain: Domain) -> Result<Nodes, RepoError> {
+        Ok(Nodes { domain, session: Mutex::new(self.session()?) })
+    }
+}
+
+/// Reads chunks for one thread.
+pub struct ReadSession {
+    repository: Arc<Repository>,
+    index: IndexReader,
+    unpacker: Decompressor,
+    sealed: Vec<u8>,
+}
+
+impl ReadSession {
+    /// Where a chunk lies.
+    ///
+    /// # Errors
+    /// [`RepoError::ChunkMissing`], [`RepoError::Cache`].
+    pub fn locate(&self, id: &ChunkId) -> Result<Location, RepoError> {
+        self.index.locate(id)
+    }
+
+    /// The content of a chunk.
+    ///
+    /// # Errors
+    /// [`RepoError::ChunkMissing`], [`RepoError::ChunkDamaged`], [`RepoError::Storage`].
+    pub fn read(&mut self, domain: Domain, key: &ChunkKey) -> Result<Vec<u8>, RepoError> {
+        let location = self.locate(&derive::chunk_id(key))?;
+        let mut plain = vec![0; location.entry.plain_length as usize];
+        self.read_located(domain, key, &location, &mut plain)?;
+        Ok(plain)
+    }
+
+    /// Reads a chunk into a buffer of exactly its length.
+    ///
+    /// # Errors
+    /// As [`ReadSession::read`]; [`RepoError::ChunkDamaged`] where the buffer's length is not the chunk's. The buffer
+    /// must not be used after an error.
+    pub fn read_into(&mut self, domain: Domain, key: &ChunkKey, plain: &mut [u8]) -> Result<(), RepoError> {
+        let location = self.locate(&derive::chunk_id(key))?;
+        self.read_located(domain, key, &location, plain)
+    }
+
+    fn read_located(
+        &mut self,
+        domain: Domain,
+        key: &ChunkKey,
+        location: &Location,
+        plain: &mut [u8],
+    ) -> Result<(), RepoError> {
+        let pack = ObjectName::pack(location.pack);
+        let entry = &location.entry;
+        if plain.len() != entry.plain_length as usize {
+            let reason = format!("it has {} bytes, the manifest says {}", entry.plain_length, plain.len());
+            return Err(RepoError::ChunkDamaged { id: entry.id, pack, reason });
+        }
+        self.sealed.resize(entry.sealed_length as usize, 0);
+        self.repository.storage().get_range(pack, location.offset.0, &mut self.sealed)?;
+        let mut opener = ChunkOpener { keys: self.repository.keys(), unpacker: &mut self.unpacker };
+        opener.open((domain, key), entry, pack, &mut self.sealed, plain)
+    }
+}
+
+/// Tree nodes of one domain, for a cursor.
+pub struct Nodes {
+    domain: Domain,
+    session: Mutex<ReadSession>,
+}
+
+impl NodeSource for Nodes {
+    fn node(&self, key: &ChunkKey) -> Result<Vec<u8>, RepoError> {
+        self.session.lock().unwrap_or_else(PoisonError::into_inner).read(self.domain, key)
+    }
+}

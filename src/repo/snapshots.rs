@@ -1,0 +1,162 @@
+//! Committing, listing, naming and opening snapshots (format-spec/snapshot.md).
+//!
+//! Always true here:
+//! - [`commit`] is the last write of a backup: everything that the snapshot needs is durable and indexed before.
+//! - A snapshot object that is damaged hides no other: a listing gives the good ones and, apart, what is wrong.
+
+use super::RepoError;
+use super::open::Repository;
+use crate::crypto::derive::{self, RecordKind};
+use crate::crypto::recipient::{self, SealedKey};
+use crate::crypto::{CryptoError, Secret, aead};
+use crate::format::object::{HEADER_LENGTH, Header, Magic};
+use crate::format::snapshot::{self, OperatorRecord, PrivateRecord, RecipientSlot, SnapshotObject};
+use crate::ids::ObjectId;
+use crate::names::{ObjectKind, ObjectName};
+
+const CONTENT_KEY_INFO: &[u8] = b"sheaf v1 snapshot content key";
+
+/// A snapshot as the index key shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Its id.
+    pub id: ObjectId,
+    /// The operator's part.
+    pub record: OperatorRecord,
+}
+
+/// Snapshots, oldest first, and the objects that could not be read.
+#[derive(Debug, Default)]
+pub struct SnapshotList {
+    /// Readable ones.
+    pub snapshots: Vec<Snapshot>,
+    /// Damaged ones.
+    pub damaged: Vec<(ObjectName, RepoError)>,
+}
+
+/// Seals and stores a snapshot: the commit point.
+///
+/// # Errors
+/// [`RepoError::KeyLacks`] without a recipient, [`RepoError::Storage`], [`RepoError::Crypto`].
+pub fn commit(
+    repository: &Repository,
+    operator: &OperatorRecord,
+    private: &PrivateRecord,
+) -> Result<ObjectId, RepoError> {
+    if repository.keys().recipients().is_empty() {
+        return Err(RepoError::KeyLacks { action: "make snapshots", lacks: "recipient" });
+    }
+    let header = Header::new(repository.id());
+    let key = repository.keys().record_key(RecordKind::SnapshotOperator);
+    let operator = aead::seal(key.expose(), &header.encode(Magic::Snapshot), &operator.encode())?;
+    let bound = snapshot::encode_bound(&header, &operator);
+    let associated = derive::object_id(&bound);
+    let content_key = Secret::random()?;
+    let private = aead::seal(content_key.expose(), associated.as_bytes(), &private.encode())?;
+    let slots = repository.keys().recipients().iter().map(|recipient| {
+        let sealed = recipient::seal(recipient, CONTENT_KEY_INFO, associated.as_bytes(), &content_key)?;
+        let SealedKey { encapsulated, ciphertext } = sealed;
+        Ok(RecipientSlot { recipient: *recipient, encapsulated, ciphertext })
+    });
+    let slots = slots.collect::<Result<Vec<_>, CryptoError>>()?;
+    let object = snapshot::encode(&bound, &slots, &private);
+    let id = derive::object_id(&object);
+    repository.storage().put(ObjectName::new(ObjectKind::Snapshot, id), &[&object])?;
+    Ok(id)
+}
+
+fn read_object(repository: &Repository, name: ObjectName) -> Result<Vec<u8>, RepoError> {
+    let bytes = repository.get_named(name, snapshot::MAX_LENGTH as u64)?;
+    let object = SnapshotObject::decode(&bytes).map_err(|source| RepoError::Malformed { name, source })?;
+    repository.check_owner(name, object.header.repository)?;
+    Ok(bytes)
+}
+
+/// Reads the operator's part of one snapshot.
+///
+/// # Errors
+/// [`RepoError`] naming the object.
+pub fn read(repository: &Repository, id: ObjectId) -> Result<Snapshot, RepoError> {
+    let name = ObjectName::new(ObjectKind::Snapshot, id);
+    let bytes = read_object(repository, name)?;
+    let object = SnapshotObject::decode(&bytes).map_err(|source| RepoError::Malformed { name, source })?;
+    let key = repository.keys().record_key(RecordKind::SnapshotOperator);
+    let plain = aead::open(key.expose(), &bytes[..HEADER_LENGTH], object.operator)
+        .map_err(|source| RepoError::Sealed { name, part: "operator part", source })?;
+    let record = OperatorRecord::decode(&plain).map_err(|source| RepoError::Malformed { name, source })?;
+    Ok(Snapshot { id, record })
+}
+
+/// Opens the private part of one snapshot with this holder's private key.
+///
+/// # Errors
+/// [`RepoError::KeyLacks`]; [`RepoError`] naming the object.
+pub fn open_private(repository: &Repository, id: ObjectId) -> Result<PrivateRecord, RepoError> {
+    let name = ObjectName::new(ObjectKind::Snapshot, id);
+    let private = repository.keys().private()?;
+    let bytes = read_object(repository, name)?;
+    let object = SnapshotObject::decode(&bytes).map_err(|source| RepoError::Malformed { name, source })?;
+    let associated = derive::object_id(object.bound);
+    let sealed = |source| RepoError::Sealed { name, part: "private part", source };
+    let opened = object.recipients.iter().find_map(|slot| {
+        let sealed = SealedKey { encapsulated: slot.encapsulated, ciphertext: slot.ciphertext };
+        recipient::open(private, CONTENT_KEY_INFO, associated.as_bytes(), &sealed).ok()
+    });
+    let content_key = opened.ok_or_else(|| sealed(CryptoError::Authentication))?;
+    let plain = aead::open(content_key.expose(), associated.as_bytes(), object.private).map_err(sealed)?;
+    let plain = zeroize::Zeroizing::new(plain);
+    PrivateRecord::decode(&plain).map_err(|source| RepoError::Malformed { name, source })
+}
+
+/// All snapshots, oldest first.
+///
+/// # Errors
+/// [`RepoError::Storage`] when the listing fails or storage cannot be read at all.
+pub fn list(repository: &Repository) -> Result<SnapshotList, RepoError> {
+    let mut list = SnapshotList::default();
+    for listed in repository.storage().list(ObjectKind::Snapshot)? {
+        let Some(id) = listed.name.id() else { continue };
+        match read(repository, id) {
+            Ok(snapshot) => list.snapshots.push(snapshot),
+            // Deleted since the listing.
+            Err(RepoError::Storage(error)) if error.is_not_found() => {}
+            Err(error) => list.damaged.push((listed.name, error)),
+        }
+    }
+    list.snapshots.sort_by_key(|snapshot| (snapshot.record.time_ms, snapshot.id));
+    Ok(list)
+}
+
+/// Finds the snapshot that a person names: a unique prefix of its id, `latest`, or `STICK:latest`.
+///
+/// # Errors
+/// [`RepoError::NoSuchSnapshot`], [`RepoError::AmbiguousSnapshot`]; the error of a damaged object when that is the
+/// one that was named.
+pub fn resolve(repository: &Repository, name: &str) -> Result<Snapshot, RepoError> {
+    let list = list(repository)?;
+    let none = || RepoError::NoSuchSnapshot { name: name.to_owned() };
+    if let Some(stick) = name.strip_suffix(":latest") {
+        return list.snapshots.into_iter().rev().find(|snapshot| snapshot.record.stick == stick).ok_or_else(none);
+    }
+    if name == "latest" {
+        return list.snapshots.into_iter().next_back().ok_or_else(none);
+    }
+    let prefix = name.to_ascii_lowercase();
+    if prefix.is_empty() || !prefix.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Err(none());
+    }
+    let matches = |id: ObjectId| id.to_string().starts_with(&prefix);
+    let mut found: Vec<Snapshot> = list.snapshots.into_iter().filter(|snapshot| matches(snapshot.id)).collect();
+    let damaged: Vec<_> = list.damaged.into_iter().filter(|(name, _)| name.id().is_some_and(matches)).collect();
+    match (found.len(), damaged.len()) {
+        (1, 0) => found.pop().ok_or_else(none),
+        (0, 0) => Err(none()),
+        (0, 1) => Err(damaged.into_iter().next().map_or_else(none, |(_, error)| error)),
+        _ => {
+            let found = found.iter().map(|snapshot| snapshot.id);
+            let damaged = damaged.iter().filter_map(|(name, _)| name.id());
+            let candidates = found.chain(damaged).map(|id| id.to_string()[..12].to_owned()).collect();
+            Err(RepoError::AmbiguousSnapshot { name: name.to_owned(), candidates })
+        }
+    }
+}
