@@ -107,6 +107,14 @@ impl Context {
         Ok(Arc::new(repository))
     }
 
+    /// Removes what killed writers left behind; what cannot be removed takes room and harms nothing.
+    pub(crate) fn remove_stale_temporaries(&self) {
+        let Ok(path) = self.repo() else { return };
+        if let Err(error) = LocalStorage::open(&path).and_then(|storage| storage.remove_stale_temporaries()) {
+            self.progress.warn(&format!("left-over temporary files cannot be removed: {}", failure::chain(&error)));
+        }
+    }
+
     /// Opens the repository with its index.
     pub(crate) fn store(&self) -> Result<ChunkStore, Failure> {
         let repository = self.open()?;

@@ -67,6 +67,7 @@ pub(crate) fn run(context: &Context, args: Backup) -> Result<u8, Failure> {
         Some(stick) => stick,
         None => default_name(identity.as_deref(), &facts, &args.source),
     };
+    context.remove_stale_temporaries();
     let store = context.store()?;
     let now = jiff::Zoned::now();
     let request = BackupRequest {

@@ -2,7 +2,7 @@
 
 use crate::cli::args::Snapshots;
 use crate::cli::context::Context;
-use crate::cli::failure::{DAMAGE, DONE, Failure, chain};
+use crate::cli::failure::{DONE, Failure, WARNINGS, chain};
 use crate::cli::output::{self, bytes};
 use serde::Serialize;
 use sheaf::ops::monitor::Monitor;
@@ -78,7 +78,7 @@ pub(crate) fn run(context: &Context, args: &Snapshots) -> Result<u8, Failure> {
         });
         output::line(&output::table(&["Id", "Time", "Stick", "Size", "Added", "Host", "Tags", ""], &[3, 4], rows));
     }
-    Ok(if list.damaged.is_empty() { DONE } else { DAMAGE })
+    Ok(if list.damaged.is_empty() { DONE } else { WARNINGS })
 }
 
 fn row(snapshot: &Snapshot, disk: Option<sheaf::format::snapshot::DiskFacts>) -> Row {
