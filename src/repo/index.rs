@@ -17,10 +17,14 @@ use crate::format::index::{IndexSegment, IndexedPack};
 use crate::format::pack::{PackEntry, with_offsets};
 use crate::ids::{ChunkId, ObjectId};
 use crate::names::{ObjectKind, ObjectName};
-use redb::{ConcurrencyMode, Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
+use redb::{
+    ConcurrencyMode, Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition,
+    WriteTransaction,
+};
+use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 const CHUNKS: TableDefinition<'_, [u8; 32], [u8; 16]> = TableDefinition::new("chunks");
 const PACKS: TableDefinition<'_, u32, [u8; 40]> = TableDefinition::new("packs");
@@ -71,7 +75,6 @@ pub struct Index {
     database: Database,
     path: PathBuf,
     layers: RwLock<Option<Vec<Layer>>>,
-    pack_names: Mutex<HashMap<u32, ObjectId>>,
 }
 
 fn cache_error(path: &Path, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> RepoError {
@@ -105,8 +108,8 @@ impl Index {
                 Self::database(&path).map_err(|error| cache_error(&path, error))?
             }
         };
-        let index = Self { database, path, layers: RwLock::new(None), pack_names: Mutex::new(HashMap::new()) };
-        index.make_tables()?;
+        let index = Self { database, path, layers: RwLock::new(None) };
+        index.make_tables_in(cached!(index, index.database.begin_write())?)?;
         index.load_filter()?;
         Ok(index)
     }
@@ -115,8 +118,8 @@ impl Index {
         Database::builder().set_cache_size(REDB_MEMORY).set_concurrency_mode(ConcurrencyMode::MultiWriter).create(path)
     }
 
-    fn make_tables(&self) -> Result<(), RepoError> {
-        let transaction = cached!(self, self.database.begin_write())?;
+    /// Makes the tables that are missing, and commits.
+    fn make_tables_in(&self, transaction: WriteTransaction) -> Result<(), RepoError> {
         cached!(self, transaction.open_table(CHUNKS))?;
         cached!(self, transaction.open_table(PACKS))?;
         cached!(self, transaction.open_table(PACK_NUMBERS))?;
@@ -138,6 +141,9 @@ impl Index {
     /// [`RepoError::Storage`] when a listing fails, [`RepoError::Cache`]. A segment that is damaged is in the report.
     pub fn sync(&self, repository: &Repository) -> Result<SyncReport, RepoError> {
         let mut report = SyncReport::default();
+        // What the database knows is asked before storage is: another process may add to both meanwhile, and what was in the
+        // database before a listing and is not in it was deleted.
+        let (known, known_packs) = (self.segments()?, self.packs()?);
         // Segments first: a pack is durable before its segment, so every listed pack is then in the second listing.
         let segments_listed: HashSet<ObjectId> =
             repository.storage().list(ObjectKind::Index)?.iter().filter_map(|listed| listed.name.id()).collect();
@@ -147,8 +153,7 @@ impl Index {
             .iter()
             .filter_map(|listed| listed.name.id().map(|id| (id, listed.size)))
             .collect();
-        let known = self.segments()?;
-        let pack_is_gone = self.packs()?.iter().any(|(_, id, size)| on_storage.get(id) != Some(size));
+        let pack_is_gone = known_packs.iter().any(|(_, id, size)| on_storage.get(id) != Some(size));
         if pack_is_gone || known.iter().any(|id| !segments_listed.contains(id)) {
             self.clear()?;
             report.rebuilt = true;
@@ -222,9 +227,8 @@ impl Index {
         cached!(self, transaction.delete_table(SEGMENTS))?;
         cached!(self, transaction.delete_table(ADOPTED))?;
         cached!(self, transaction.delete_table(FILTER))?;
-        cached!(self, transaction.commit())?;
-        self.pack_names.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        self.make_tables()
+        // In one step, so that no other process meets a database without tables.
+        self.make_tables_in(transaction)
     }
 
     /// Segments that the database was built from.
@@ -460,7 +464,7 @@ impl Index {
         let transaction = cached!(self, self.database.begin_read())?;
         let chunks = cached!(self, transaction.open_table(CHUNKS))?;
         let packs = cached!(self, transaction.open_table(PACKS))?;
-        Ok(IndexReader { index: Arc::clone(self), chunks, packs })
+        Ok(IndexReader { index: Arc::clone(self), chunks, packs, pack_names: RefCell::default() })
     }
 }
 
@@ -469,6 +473,8 @@ pub struct IndexReader {
     index: Arc<Index>,
     chunks: redb::ReadOnlyTable<[u8; 32], [u8; 16]>,
     packs: redb::ReadOnlyTable<u32, [u8; 40]>,
+    /// Names that were looked up. They belong to this state: a database that is made anew numbers its packs anew.
+    pack_names: RefCell<HashMap<u32, ObjectId>>,
 }
 
 impl IndexReader {
@@ -498,14 +504,13 @@ impl IndexReader {
     }
 
     fn pack_name(&self, number: u32) -> Result<ObjectId, RepoError> {
-        let mut names = self.index.pack_names.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(id) = names.get(&number) {
+        if let Some(id) = self.pack_names.borrow().get(&number) {
             return Ok(*id);
         }
         let row = cached!(self.index, self.packs.get(number))?;
         let value = row.ok_or_else(|| cache_error(&self.index.path, format!("pack number {number} is not there")))?;
         let (id, _) = pack_value(&value.value());
-        names.insert(number, id);
+        self.pack_names.borrow_mut().insert(number, id);
         Ok(id)
     }
 }
