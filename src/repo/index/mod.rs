@@ -18,10 +18,14 @@ use super::filter::Layer;
 use crate::disk::PackOffset;
 use crate::format::pack::PackEntry;
 use crate::ids::{ChunkId, ObjectId};
-use redb::{ConcurrencyMode, Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
+use redb::{
+    ConcurrencyMode, Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition,
+    WriteTransaction,
+};
+use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 const CHUNKS: TableDefinition<'_, [u8; 32], [u8; 16]> = TableDefinition::new("chunks");
 const PACKS: TableDefinition<'_, u32, [u8; 40]> = TableDefinition::new("packs");
@@ -54,7 +58,6 @@ pub struct Index {
     database: Database,
     path: PathBuf,
     layers: RwLock<Option<Vec<Layer>>>,
-    pack_names: Mutex<HashMap<u32, ObjectId>>,
 }
 
 fn cache_error(path: &Path, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> RepoError {
@@ -102,9 +105,8 @@ impl Index {
 
     fn open_database(path: &Path) -> Result<Self, RepoError> {
         let database = Self::database(path).map_err(|error| cache_error(path, error))?;
-        let index =
-            Self { database, path: path.to_owned(), layers: RwLock::new(None), pack_names: Mutex::new(HashMap::new()) };
-        index.make_tables()?;
+        let index = Self { database, path: path.to_owned(), layers: RwLock::new(None) };
+        index.make_tables_in(cached!(index, index.database.begin_write())?)?;
         index.load_filter()?;
         Ok(index)
     }
@@ -113,8 +115,8 @@ impl Index {
         Database::builder().set_cache_size(REDB_MEMORY).set_concurrency_mode(ConcurrencyMode::MultiWriter).create(path)
     }
 
-    fn make_tables(&self) -> Result<(), RepoError> {
-        let transaction = cached!(self, self.database.begin_write())?;
+    /// Makes the tables that are missing, and commits.
+    fn make_tables_in(&self, transaction: WriteTransaction) -> Result<(), RepoError> {
         cached!(self, transaction.open_table(CHUNKS))?;
         cached!(self, transaction.open_table(PACKS))?;
         cached!(self, transaction.open_table(PACK_NUMBERS))?;
@@ -231,7 +233,7 @@ impl Index {
             let transaction = cached!(self, self.database.begin_read())?;
             let chunks = cached!(self, transaction.open_table(CHUNKS))?;
             let packs = cached!(self, transaction.open_table(PACKS))?;
-            Ok(IndexReader { index: Arc::clone(self), chunks, packs })
+            Ok(IndexReader { index: Arc::clone(self), chunks, packs, pack_names: RefCell::default() })
         })
     }
 }
@@ -241,6 +243,8 @@ pub struct IndexReader {
     index: Arc<Index>,
     chunks: redb::ReadOnlyTable<[u8; 32], [u8; 16]>,
     packs: redb::ReadOnlyTable<u32, [u8; 40]>,
+    /// Names that were looked up. They belong to this state: a database that is made anew numbers its packs anew.
+    pack_names: RefCell<HashMap<u32, ObjectId>>,
 }
 
 impl IndexReader {
@@ -272,14 +276,13 @@ impl IndexReader {
     }
 
     fn pack_name(&self, number: u32) -> Result<ObjectId, RepoError> {
-        let mut names = self.index.pack_names.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(id) = names.get(&number) {
+        if let Some(id) = self.pack_names.borrow().get(&number) {
             return Ok(*id);
         }
         let row = cached!(self.index, self.packs.get(number))?;
         let value = row.ok_or_else(|| cache_error(&self.index.path, format!("pack number {number} is not there")))?;
         let (id, _) = pack_value(&value.value());
-        names.insert(number, id);
+        self.pack_names.borrow_mut().insert(number, id);
         Ok(id)
     }
 }

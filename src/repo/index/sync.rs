@@ -10,7 +10,6 @@ use crate::ids::ObjectId;
 use crate::names::{ObjectKind, ObjectName};
 use redb::ReadableDatabase;
 use std::collections::{HashMap, HashSet};
-use std::sync::PoisonError;
 
 /// What a sync found.
 #[derive(Debug, Default)]
@@ -40,6 +39,9 @@ impl Index {
 
     fn sync_unguarded(&self, repository: &Repository) -> Result<SyncReport, RepoError> {
         let mut report = SyncReport::default();
+        // What the database knows is asked before storage is: another process may add to both meanwhile, and what was in
+        // the database before a listing and is not in it was deleted.
+        let (known, known_packs) = (self.segments()?, self.packs()?);
         // Segments first: a pack is durable before its segment, so every listed pack is then in the second listing.
         let segments_listed: HashSet<ObjectId> =
             repository.storage().list(ObjectKind::Index)?.iter().filter_map(|listed| listed.name.id()).collect();
@@ -49,8 +51,7 @@ impl Index {
             .iter()
             .filter_map(|listed| listed.name.id().map(|id| (id, listed.size)))
             .collect();
-        let known = self.segments()?;
-        let pack_is_gone = self.packs()?.iter().any(|(_, id, size)| on_storage.get(id) != Some(size));
+        let pack_is_gone = known_packs.iter().any(|(_, id, size)| on_storage.get(id) != Some(size));
         if pack_is_gone || known.iter().any(|id| !segments_listed.contains(id)) {
             self.clear()?;
             report.rebuilt = true;
@@ -124,8 +125,7 @@ impl Index {
         cached!(self, transaction.delete_table(SEGMENTS))?;
         cached!(self, transaction.delete_table(ADOPTED))?;
         cached!(self, transaction.delete_table(FILTER))?;
-        cached!(self, transaction.commit())?;
-        self.pack_names.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        self.make_tables()
+        // In one step, so that no other process meets a database without tables.
+        self.make_tables_in(transaction)
     }
 }
