@@ -8,10 +8,12 @@ use super::progress::Progress;
 use sheaf::crypto::password::Password;
 use sheaf::ops::monitor::Monitor;
 use sheaf::ops::{Cancel, session};
+use sheaf::repo::RepoError;
 use sheaf::repo::open::Repository;
 use sheaf::repo::reader::ChunkStore;
 use sheaf::storage::Storage;
 use sheaf::storage::local::LocalStorage;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -48,11 +50,7 @@ impl Context {
             Err(failure) => failure,
         };
         if self.global.json {
-            output::json(&serde_json::json!({
-                "error": failure.message,
-                "hint": failure.hint,
-                "status": failure.status,
-            }));
+            output::failure(&failure);
         }
         output::message(&format!("sheaf: {}", failure.message));
         if let Some(hint) = failure.hint {
@@ -99,10 +97,21 @@ impl Context {
         base.unwrap_or_else(std::env::temp_dir).join("sheaf")
     }
 
+    /// Opens the repository's folder; one that is not there is a repository that is not there.
+    pub(crate) fn storage(&self) -> Result<Arc<dyn Storage>, Failure> {
+        let path = self.repo()?;
+        match LocalStorage::open(&path) {
+            Ok(storage) => Ok(Arc::new(storage)),
+            Err(error) if matches!(error.io_kind(), Some(ErrorKind::NotFound | ErrorKind::NotADirectory)) => {
+                Err(RepoError::NoRepository { place: path.display().to_string() }.into())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Finds and unlocks the repository.
     pub(crate) fn open(&self) -> Result<Arc<Repository>, Failure> {
-        let storage: Arc<dyn Storage> = Arc::new(LocalStorage::open(&self.repo()?)?);
-        let locked = Repository::open(storage)?;
+        let locked = Repository::open(self.storage()?)?;
         let repository = locked.unlock(&self.password(false)?)?;
         Ok(Arc::new(repository))
     }

@@ -69,6 +69,7 @@ impl From<OpsError> for Failure {
                 (FAILED, Some("no snapshot was made; what was read is stored, and the next backup goes on from there"))
             }
             OpsError::TargetTooSmall { .. } => (FAILED, Some("choose a larger target")),
+            OpsError::TargetFolderMissing { .. } => (FAILED, Some("make the folder first, or check the name")),
             OpsError::TargetMounted { .. } => (FAILED, Some("unmount it first")),
             OpsError::TargetInUse { .. } => (FAILED, Some("--force overwrites it; check the name twice")),
             OpsError::Verify { .. } => {
@@ -102,7 +103,9 @@ impl From<ImageError> for Failure {
 
 fn repo(error: &RepoError) -> (u8, Option<&'static str>) {
     match error {
-        RepoError::NoRepository { .. } => (NOT_FOUND, Some("`sheaf init -r REPO` makes one")),
+        RepoError::NoRepository { .. } => {
+            (NOT_FOUND, Some("is its drive mounted, and the name right? `sheaf init -r REPO` makes a new one"))
+        }
         RepoError::NoSuchSnapshot { .. } => (NOT_FOUND, Some("`sheaf snapshots` lists what there is")),
         RepoError::AmbiguousSnapshot { .. } => (FAILED, Some("give more digits of the id")),
         RepoError::WrongPassword { .. } => (WRONG_KEY, None),

@@ -21,13 +21,29 @@ pub(crate) fn run() -> ExitCode {
     let args = match args::Args::try_parse() {
         Ok(args) => args,
         Err(error) => {
-            // Help and version are no errors, and go to standard output.
-            let code = if error.use_stderr() { failure::USAGE } else { failure::DONE };
             _ = error.print();
-            return ExitCode::from(code);
+            // Help and version are no errors, and went to standard output.
+            if !error.use_stderr() {
+                return ExitCode::from(failure::DONE);
+            }
+            if std::env::args_os().any(|argument| argument == "--json") {
+                output::failure(&usage(&error));
+            }
+            return ExitCode::from(failure::USAGE);
         }
     };
     let context = context::Context::new(args.global);
     let result = commands::run(&context, args.command);
     ExitCode::from(context.conclude(result))
+}
+
+/// What was typed wrongly, without the summary of options that a person gets.
+fn usage(error: &clap::Error) -> failure::Failure {
+    let text = error.render().to_string();
+    let text = text.split("\n\n").next().unwrap_or_default();
+    let words: Vec<_> = text.trim_start_matches("error:").split_whitespace().collect();
+    failure::Failure {
+        hint: Some("`sheaf --help` lists what can be typed".to_owned()),
+        ..failure::Failure::usage(words.join(" "))
+    }
 }

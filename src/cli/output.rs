@@ -1,5 +1,6 @@
 //! Words and numbers for people, and JSON for scripts.
 
+use super::failure::Failure;
 use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, Table};
 use serde::Serialize;
@@ -20,6 +21,12 @@ pub(crate) fn json(document: &impl Serialize) {
     let mut text = serde_json::to_string_pretty(document).unwrap_or_else(|error| format!("{{\"error\": \"{error}\"}}"));
     text.push('\n');
     _ = std::io::stdout().lock().write_all(text.as_bytes());
+}
+
+/// Writes the JSON document of a command that did not work.
+pub(crate) fn failure(failure: &Failure) {
+    let Failure { status, message, hint } = failure;
+    json(&serde_json::json!({ "error": message, "hint": hint, "status": status }));
 }
 
 /// Bytes as a person reads them: `1.5 GiB`.

@@ -1,7 +1,7 @@
 //! L1: cryptography. Knows keys and bytes; knows nothing of objects, files or chunks' meaning.
 //!
 //! Always true here:
-//! - One cipher, AES-256-GCM, behind one seam ([`aead`]); one hash, BLAKE3 ([`derive`]); passwords go through
+//! - One cipher, AES-256-GCM, behind one seam ([`aead`]); one hash, BLAKE3 ([`mod@derive`]); passwords go through
 //!   Argon2id ([`password`]); public keys through HPKE ([`recipient`]).
 //! - Secrets live in [`Secret`] or `ChunkKey`, which wipe themselves and print nothing.
 //! - Random numbers come from the operating system and from nowhere else.

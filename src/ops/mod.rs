@@ -54,14 +54,20 @@ pub enum OpsError {
         source: std::io::Error,
     },
     /// The target cannot hold the disk.
-    #[error("{} has {has} bytes, the snapshot needs {needs}", path.display())]
+    #[error("{} has room for {has} bytes, the snapshot needs {needs}", path.display())]
     TargetTooSmall {
         /// The target.
         path: PathBuf,
-        /// Its size in bytes.
+        /// Its size in bytes, or what is free where a new file would lie.
         has: u64,
         /// Bytes that the snapshot needs.
         needs: u64,
+    },
+    /// The target is a new file in a folder that does not exist.
+    #[error("there is no folder {} to restore into", path.display())]
+    TargetFolderMissing {
+        /// The folder.
+        path: PathBuf,
     },
     /// The target is in use.
     #[error("{} is mounted at {}", path.display(), mounted.join(", "))]

@@ -61,13 +61,16 @@ pub(crate) fn run(context: &Context, args: Backup) -> Result<u8, Failure> {
         }
     };
     let stick = match args.stick {
-        Some(stick) if stick.trim().is_empty() || stick.contains([':', '\n']) => {
-            return Err(Failure::usage("a stick's name must not be empty, and has no `:` and no line break"));
+        Some(stick) if stick.trim().is_empty() || stick.contains(unfit) => {
+            return Err(Failure::usage("a stick's name must not be empty, and has no `:` and no control characters"));
         }
         Some(stick) => stick,
         None => default_name(identity.as_deref(), &facts, &args.source),
     };
     context.remove_stale_temporaries();
+    if args.tags.iter().any(|tag| tag.trim().is_empty() || tag.contains(char::is_control)) {
+        return Err(Failure::usage("a tag must not be empty, and has no control characters"));
+    }
     let store = context.store()?;
     let now = jiff::Zoned::now();
     let request = BackupRequest {
@@ -95,8 +98,13 @@ pub(crate) fn run(context: &Context, args: Backup) -> Result<u8, Failure> {
     Ok(if report.counts.unreadable > 0 { WARNINGS } else { DONE })
 }
 
+/// What a stick's name must not have: `:` stands before `latest`, and the rest would garble a terminal.
+fn unfit(character: char) -> bool {
+    character == ':' || character.is_control()
+}
+
 fn default_name(identity: Option<&str>, facts: &SourceFacts, source: &Path) -> String {
-    let clean = |text: &str| text.replace([':', '\n', '\r'], "-");
+    let clean = |text: &str| text.replace(unfit, "-");
     if let Some(identity) = identity {
         return identity.to_owned();
     }
@@ -129,15 +137,17 @@ fn show(context: &Context, report: &BackupReport, stick: String, size: u64) {
         return;
     }
     context.say(&format!("Snapshot {} of {stick}: {} in {seconds:.1} s.", report.snapshot.short(), bytes(size)));
-    context.say(&format!(
-        "Read {}; {} of {} new: {} became {} in {}.",
-        bytes(counts.bytes_read),
-        counts.chunks_new,
-        count(counts.chunks, "chunk"),
-        bytes(counts.bytes_new),
-        bytes(counts.bytes_stored),
-        count(report.packs_written, "pack"),
-    ));
+    context.say(&match counts.chunks_new {
+        0 => format!("Read {}; {}, none of them new.", bytes(counts.bytes_read), count(counts.chunks, "chunk")),
+        new => format!(
+            "Read {}; {new} of {} new: {} became {} in {}.",
+            bytes(counts.bytes_read),
+            count(counts.chunks, "chunk"),
+            bytes(counts.bytes_new),
+            bytes(counts.bytes_stored),
+            count(report.packs_written, "pack"),
+        ),
+    });
     if report.packs_adopted > 0 {
         context.say(&format!("Used {} of an interrupted backup.", count(report.packs_adopted as u64, "pack")));
     }

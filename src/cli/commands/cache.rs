@@ -8,9 +8,7 @@ use serde::Serialize;
 use sheaf::ids::RepositoryId;
 use sheaf::ops::session;
 use sheaf::repo::open::Repository;
-use sheaf::storage::local::LocalStorage;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 #[derive(Serialize)]
 struct Entry {
@@ -102,7 +100,7 @@ fn remove(context: &Context) -> Result<u8, Failure> {
     let mut entries = entries(&context.cache())?;
     if context.global.repo.is_some() {
         // No password: the id stands in the config, and an index is disposable.
-        let id = Repository::open(Arc::new(LocalStorage::open(&context.repo()?)?))?.id().to_string();
+        let id = Repository::open(context.storage()?)?.id().to_string();
         entries.retain(|entry| entry.repository == id);
     }
     for entry in &entries {

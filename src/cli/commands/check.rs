@@ -10,8 +10,6 @@ use sheaf::names::{ObjectKind, ObjectName};
 use sheaf::ops::check::{CheckReport, Depth, Finding, FindingKind, check};
 use sheaf::repo::RepoError;
 use sheaf::repo::open::Repository;
-use sheaf::storage::Storage;
-use sheaf::storage::local::LocalStorage;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -52,7 +50,7 @@ pub(crate) fn run(context: &Context, args: &Check) -> Result<u8, Failure> {
 
 /// Opens the repository; what keeps it from being opened because it is damaged is a finding.
 fn open(context: &Context) -> Result<Result<Arc<Repository>, Finding>, Failure> {
-    let storage: Arc<dyn Storage> = Arc::new(LocalStorage::open(&context.repo()?)?);
+    let storage = context.storage()?;
     let finding = |kind, object, error: &RepoError| Finding {
         kind,
         object,

@@ -35,9 +35,9 @@ pub(crate) fn run(context: &Context, folder: Option<PathBuf>) -> Result<u8, Fail
     result?;
     context.say("");
     context.say("With a real stick (its drive is /dev/sdX; `lsblk` shows which):");
-    context.say("  sheaf init -r /mnt/backups/sticks");
-    context.say("  sudo -E sheaf backup -r /mnt/backups/sticks /dev/sdX --stick ana");
-    context.say("  sudo -E sheaf restore -r /mnt/backups/sticks ana:latest --to /dev/sdY --verify");
+    context.say("  sudo sheaf init -r /mnt/backups/sticks");
+    context.say("  sudo sheaf backup -r /mnt/backups/sticks /dev/sdX --stick ana");
+    context.say("  sudo sheaf restore -r /mnt/backups/sticks ana:latest --to /dev/sdY --verify");
     if keep {
         context.say(&format!("Everything is in {}; the password is `demo`.", folder.display()));
     }

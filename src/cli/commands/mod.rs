@@ -12,7 +12,9 @@ mod stats;
 use super::args::{Args, Command};
 use super::context::Context;
 use super::failure::{DONE, Failure};
+use super::output;
 use clap::CommandFactory;
+use clap_complete::Shell;
 
 /// Runs a command; the value is the exit status of a command that worked.
 pub(crate) fn run(context: &Context, command: Command) -> Result<u8, Failure> {
@@ -25,9 +27,18 @@ pub(crate) fn run(context: &Context, command: Command) -> Result<u8, Failure> {
         Command::Stats => stats::run(context),
         Command::Cache(args) => cache::run(context, args.action),
         Command::Demo { folder } => demo::run(context, folder),
-        Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Args::command(), "sheaf", &mut std::io::stdout());
-            Ok(DONE)
-        }
+        Command::Completions { shell } => Ok(completions(context, shell)),
     }
+}
+
+fn completions(context: &Context, shell: Shell) -> u8 {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Args::command(), "sheaf", &mut script);
+    let script = String::from_utf8_lossy(&script);
+    if context.global.json {
+        output::json(&serde_json::json!({ "shell": shell.to_string(), "script": script }));
+    } else {
+        output::line(script.trim_end());
+    }
+    DONE
 }

@@ -44,14 +44,15 @@ pub(crate) fn run(context: &Context) -> Result<u8, Failure> {
         });
         return Ok(DONE);
     }
-    context.say(&format!("{} of {}", count(snapshots as u64, "snapshot"), count(sticks as u64, "stick")));
-    context.say(&format!("{:>11} on all disks, as they come back", bytes(bytes_logical)));
-    context.say(&format!("{:>11} of distinct data in {}", bytes(bytes_unique), count(chunks, "chunk")));
-    context.say(&format!("{:>11} on storage, everything counted", bytes(bytes_stored)));
+    context.progress_end();
+    output::line(&format!("{} of {}", count(snapshots as u64, "snapshot"), count(sticks as u64, "stick")));
+    output::line(&format!("{:>11} on all disks, as they come back", bytes(bytes_logical)));
+    output::line(&format!("{:>11} of distinct data in {}", bytes(bytes_unique), count(chunks, "chunk")));
+    output::line(&format!("{:>11} on storage, everything counted", bytes(bytes_stored)));
     let rows = objects
         .iter()
         .filter(|(_, count, _)| *count > 0)
         .map(|(kind, count, size)| vec![kind.folder().to_owned(), count.to_string(), bytes(*size)]);
-    context.say(&output::table(&["Objects", "Count", "Size"], &[1, 2], rows));
+    output::line(&output::table(&["Objects", "Count", "Size"], &[1, 2], rows));
     Ok(DONE)
 }

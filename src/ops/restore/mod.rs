@@ -68,7 +68,8 @@ impl RestorePlan {
     /// Looks at snapshot and target and decides whether it can be done.
     ///
     /// # Errors
-    /// [`OpsError::TargetTooSmall`], [`OpsError::TargetMounted`], [`OpsError::TargetInUse`], [`OpsError::Image`].
+    /// [`OpsError::TargetTooSmall`], [`OpsError::TargetMounted`], [`OpsError::TargetInUse`],
+    /// [`OpsError::TargetFolderMissing`], [`OpsError::Image`].
     pub fn make(disk: &SnapshotDisk, request: RestoreRequest) -> Result<Self, OpsError> {
         let facts = target_facts(&request.target)?;
         let (size, kept) = (disk.map().size(), disk.map().kept());
@@ -99,6 +100,9 @@ impl RestorePlan {
             TargetKind::File if !request.force => return Err(in_use("exists already".to_owned())),
             TargetKind::File | TargetKind::Missing => {
                 let folder = folder_of(&request.target);
+                if !folder.is_dir() {
+                    return Err(OpsError::TargetFolderMissing { path: folder.to_owned() });
+                }
                 let reusable =
                     std::fs::metadata(target::partial_name(&request.target)).map_or(0, |partial| partial.len());
                 if let Some(free) = free_space(folder).map(|free| free.saturating_add(reusable))
