@@ -60,11 +60,25 @@ pub fn object_id(bytes: &[u8]) -> ObjectId {
 
 /// The name of an object that is given in parts.
 pub fn object_id_of_parts(parts: &[&[u8]]) -> ObjectId {
-    let mut hasher = blake3::Hasher::new();
-    for part in parts {
-        hasher.update(part);
+    let mut hasher = ObjectHasher::default();
+    parts.iter().for_each(|part| hasher.update(part));
+    hasher.finish()
+}
+
+/// The name of an object whose bytes come one part behind the other.
+#[derive(Debug, Default)]
+pub struct ObjectHasher(blake3::Hasher);
+
+impl ObjectHasher {
+    /// The next part.
+    pub fn update(&mut self, part: &[u8]) {
+        self.0.update(part);
     }
-    ObjectId::new(*hasher.finalize().as_bytes())
+
+    /// The name of what was given.
+    pub fn finish(&self) -> ObjectId {
+        ObjectId::new(*self.0.finalize().as_bytes())
+    }
 }
 
 #[cfg(test)]

@@ -129,10 +129,7 @@ pub fn read_listing(
 }
 
 /// Opens a pack's trailer.
-///
-/// # Errors
-/// [`RepoError::Sealed`], [`RepoError::Malformed`].
-pub fn open_listing(
+fn open_listing(
     keys: &KeyRing,
     name: ObjectName,
     header: &[u8; PACK_HEADER_LENGTH],

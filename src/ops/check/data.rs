@@ -9,9 +9,9 @@
 use super::structure::Checked;
 use super::{CheckReport, FindingKind, Findings};
 use crate::chunk::compress::Decompressor;
-use crate::crypto::derive;
+use crate::crypto::derive::{self, ObjectHasher};
 use crate::format::FormatError;
-use crate::format::pack::{self, Footer, PACK_HEADER_LENGTH, with_offsets};
+use crate::format::pack::PACK_HEADER_LENGTH;
 use crate::format::tree::{TreeEntry, TreeNode, TreeRoot};
 use crate::ids::{ChunkId, ChunkKey, ObjectId};
 use crate::names::{ObjectKind, ObjectName};
@@ -22,9 +22,10 @@ use crate::repo::chunks::ChunkOpener;
 use crate::repo::index::IndexReader;
 use crate::repo::keyring::Domain;
 use crate::repo::open::chain;
-use crate::repo::packer::open_listing;
+use crate::repo::packer::read_listing;
 use crate::repo::reader::ReadSession;
 use crate::repo::snapshots::{self, Snapshot};
+use crate::storage::StorageError;
 use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -181,10 +182,11 @@ fn read_window(
             .map(|_| {
                 scope.spawn(|| -> Result<(), OpsError> {
                     let mut unpacker = Decompressor::new().map_err(RepoError::from)?;
+                    let mut opener = ChunkOpener { keys: checked.store.repository.keys(), unpacker: &mut unpacker };
                     let mut buffers = (Vec::new(), Vec::new());
                     while let Some((id, size)) = window.get(next.fetch_add(1, Ordering::Relaxed)) {
                         cancel.check()?;
-                        let result = read_pack(checked, *id, *size, keys, &mut unpacker, &mut buffers)?;
+                        let result = read_pack(checked, (*id, *size), keys, &mut opener, &mut buffers);
                         monitor.advance(Advance { bytes: *size, ..Advance::default() });
                         results.lock().map_err(|_| OpsError::WorkerLost)?.push(result);
                     }
@@ -197,69 +199,71 @@ fn read_window(
     results.into_inner().map_err(|_| OpsError::WorkerLost)
 }
 
-/// Reads a pack in full. Damage is in the result; an error is something that keeps us from reading at all.
+/// Reads a pack in full, chunk by chunk, so that memory does not depend on the size of packs. Damage is in the result; an error is
+/// something that keeps us from reading at all.
 fn read_pack(
     checked: &Checked,
-    id: ObjectId,
-    size: u64,
+    (id, size): (ObjectId, u64),
     keys: &Keys,
-    unpacker: &mut Decompressor,
-    (bytes, plain): &mut (Vec<u8>, Vec<u8>),
-) -> Result<PackResult, OpsError> {
+    opener: &mut ChunkOpener<'_>,
+    (sealed, plain): &mut (Vec<u8>, Vec<u8>),
+) -> PackResult {
     let repository = &checked.store.repository;
+    let storage = &**repository.storage();
     let name = ObjectName::pack(id);
-    bytes.resize(usize::try_from(size).unwrap_or(usize::MAX), 0);
     let mut result = PackResult { id, bytes: size, opened: 0, fault: None };
-    if let Err(error) = repository.storage().get_range(name, 0, bytes) {
-        result.fault = Some((chain(&error), Vec::new()));
-        return Ok(result);
-    }
-    let is_named_rightly = derive::object_id(bytes) == id;
-    let entries = match listing(checked, name, bytes) {
-        Ok(entries) => entries,
+    let entries = match read_listing(storage, repository.keys(), repository.id(), name) {
+        Ok(pack) => pack.entries,
         Err(error) => {
             result.fault = Some((chain(&error), Vec::new()));
-            return Ok(result);
+            return result;
         }
     };
+    let mut hasher = ObjectHasher::default();
+    let mut position = 0;
     let (mut lost, mut first) = (Vec::new(), None);
-    let mut opener = ChunkOpener { keys: repository.keys(), unpacker };
-    for (offset, entry) in with_offsets(&entries) {
-        let Some((domain, key)) = keys.get(&entry.id) else { continue };
-        let start = usize::try_from(offset.0).unwrap_or(usize::MAX);
-        let sealed = &mut bytes[start..start + entry.sealed_length as usize];
-        plain.resize(entry.plain_length as usize, 0);
-        match opener.open((*domain, key), entry, name, sealed, plain) {
-            Ok(()) => result.opened += 1,
-            Err(error) => {
-                lost.push(entry.id);
-                first.get_or_insert_with(|| chain(&error));
+    let mut read = |length: u64, sealed: &mut Vec<u8>| {
+        sealed.resize(usize::try_from(length).unwrap_or(usize::MAX), 0);
+        storage.get_range(name, position, sealed)?;
+        position += length;
+        hasher.update(sealed);
+        Ok::<_, StorageError>(())
+    };
+    let mut step = || {
+        read(PACK_HEADER_LENGTH as u64, sealed)?;
+        for entry in &entries {
+            read(entry.sealed_length.into(), sealed)?;
+            let Some((domain, key)) = keys.get(&entry.id) else { continue };
+            plain.resize(entry.plain_length as usize, 0);
+            match opener.open((*domain, key), entry, name, sealed, plain) {
+                Ok(()) => result.opened += 1,
+                Err(error) => {
+                    lost.push(entry.id);
+                    first.get_or_insert_with(|| chain(&error));
+                }
             }
         }
-    }
-    result.fault = match (first, is_named_rightly) {
-        (Some(first), true) => {
+        let body: u64 = entries.iter().map(|entry| u64::from(entry.sealed_length)).sum::<u64>();
+        read(size.saturating_sub(PACK_HEADER_LENGTH as u64 + body), sealed)
+    };
+    let unreadable = step().err();
+    let is_named_rightly = hasher.finish() == id;
+    result.fault = match (unreadable, first, is_named_rightly) {
+        (Some(error), ..) => {
+            // What lies behind the place that cannot be read was not looked at: none of it counts as there.
+            lost = entries.iter().map(|entry| entry.id).collect();
+            Some((chain(&error), lost))
+        }
+        (None, Some(first), true) => {
             Some((format!("{} chunks do not open, though its bytes are what was written: {first}", lost.len()), lost))
         }
-        (Some(first), false) => {
+        (None, Some(first), false) => {
             Some((format!("its bytes were changed; {} chunks do not open: {first}", lost.len()), lost))
         }
-        (None, false) => Some(("its bytes were changed, in no chunk that a snapshot needs".to_owned(), lost)),
-        (None, true) => None,
+        (None, None, false) => Some(("its bytes were changed, in no chunk that a snapshot needs".to_owned(), lost)),
+        (None, None, true) => None,
     };
-    Ok(result)
-}
-
-fn listing(checked: &Checked, name: ObjectName, bytes: &[u8]) -> Result<Vec<pack::PackEntry>, RepoError> {
-    let malformed = |source| RepoError::Malformed { name, source };
-    pack::decode_header(bytes).map_err(malformed)?;
-    let footer = bytes.last_chunk().ok_or(FormatError::Checksum { structure: "pack" }).map_err(malformed)?;
-    let footer = Footer::decode(footer, bytes.len() as u64).map_err(malformed)?;
-    let start = usize::try_from(footer.body_length).unwrap_or(usize::MAX);
-    let end = start.saturating_add(footer.trailer_length as usize);
-    let parts = bytes.first_chunk::<PACK_HEADER_LENGTH>().zip(bytes.get(start..end));
-    let (header, trailer) = parts.ok_or(FormatError::Checksum { structure: "pack" }).map_err(malformed)?;
-    open_listing(checked.store.repository.keys(), name, header, trailer, &footer)
+    result
 }
 
 /// Finds the snapshots that need lost chunks.
