@@ -75,6 +75,9 @@ pub(crate) struct Init {
     /// The zstd level for new chunks, 1 (fast) to 22 (small)
     #[arg(long, default_value_t = 3, value_name = "LEVEL", value_parser = clap::value_parser!(i8).range(1..=22))]
     pub compression: i8,
+    /// The average size of chunks, in KiB: smaller ones find more that is the same and compress less
+    #[arg(long, default_value_t = 64, value_name = "KIB", value_parser = clap::value_parser!(u32).range(4..=2048))]
+    pub chunk_size: u32,
     /// The size at which a pack is closed, in MiB
     #[arg(long, default_value_t = 64, value_name = "MIB", value_parser = clap::value_parser!(u32).range(1..=256))]
     pub pack_size: u32,

@@ -77,8 +77,12 @@ impl Progress {
     }
 
     fn show(&self, state: &mut State) {
-        let every = if self.style == Style::Json { JSON_EVERY } else { LINE_EVERY };
-        if self.style == Style::Bar || state.shown.elapsed() < every {
+        let every = match self.style {
+            Style::None | Style::Bar => return,
+            Style::Lines => LINE_EVERY,
+            Style::Json => JSON_EVERY,
+        };
+        if state.shown.elapsed() < every {
             return;
         }
         state.shown = Instant::now();

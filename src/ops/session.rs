@@ -7,6 +7,7 @@
 use super::OpsError;
 use super::monitor::{Monitor, Phase};
 use crate::ids::RepositoryId;
+use crate::repo::RepoError;
 use crate::repo::index::{Index, SyncReport};
 use crate::repo::open::Repository;
 use crate::repo::reader::ChunkStore;
@@ -16,6 +17,12 @@ use std::sync::Arc;
 /// The folder of one repository's index below the cache folder.
 pub fn index_folder(cache: &Path, repository: RepositoryId) -> PathBuf {
     cache.join(repository.to_string())
+}
+
+fn open_and_sync(folder: &Path, repository: &Repository) -> Result<(Arc<Index>, SyncReport), RepoError> {
+    let index = Arc::new(Index::open(folder)?);
+    let report = index.sync(repository)?;
+    Ok((index, report))
 }
 
 /// Opens the local index and brings it up to date.
@@ -28,8 +35,16 @@ pub fn prepare(
     monitor: &dyn Monitor,
 ) -> Result<(ChunkStore, SyncReport), OpsError> {
     monitor.begin(Phase::Index, None);
-    let index = Arc::new(Index::open(&index_folder(cache, repository.id()))?);
-    let report = index.sync(&repository)?;
+    let folder = index_folder(cache, repository.id());
+    let (index, report) = match open_and_sync(&folder, &repository) {
+        Err(RepoError::Cache { path, source }) => {
+            monitor.warn(&format!("the local index at {path} cannot be used and is made anew: {source}"));
+            // Where that is not allowed, opening says so again, and better.
+            _ = std::fs::remove_dir_all(&folder);
+            open_and_sync(&folder, &repository)?
+        }
+        synced => synced?,
+    };
     for (id, error) in &report.damaged {
         monitor.warn(&format!("index/{id} cannot be used: {error}; its packs are read instead"));
     }

@@ -49,7 +49,7 @@ pub enum RepoError {
         place: String,
     },
     /// No key bundle opens with this password.
-    #[error("wrong password: it opens none of the {tried} key bundles{}", unusable.iter().map(|text| format!("; not tried: {text}")).collect::<String>())]
+    #[error("wrong password: it opens no key bundle ({tried} tried){}", unusable.iter().map(|text| format!("; not tried: {text}")).collect::<String>())]
     WrongPassword {
         /// Bundles that were tried.
         tried: usize,

@@ -21,7 +21,7 @@ pub(crate) fn run(context: &Context, args: &Init) -> Result<u8, Failure> {
         InitOptions {
             config: ConfigRecord {
                 created_ms: jiff::Timestamp::now().as_millisecond(),
-                chunking: Chunking::DEFAULT,
+                chunking: Chunking::with_average(args.chunk_size << 10),
                 pack_size: args.pack_size << 20,
                 compression_level: args.compression,
                 parity: 0,

@@ -65,7 +65,9 @@ pub(super) fn check(
 fn keys(repository: &Repository, findings: &mut Findings) -> Result<(), OpsError> {
     for listed in repository.storage().list(ObjectKind::Key)? {
         match inspect_bundle(&**repository.storage(), listed.name, repository.id()) {
-            Ok(()) => {}
+            // A whole bundle of another repository is what an `init` leaves that died before it wrote its config. It opens
+            // nothing here and keeps nobody out.
+            Ok(()) | Err(RepoError::ForeignObject { .. }) => {}
             Err(error) if error.is_damage() => {
                 findings.add(FindingKind::KeyDamaged, listed.name, || chain(&error));
             }

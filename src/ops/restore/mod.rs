@@ -24,6 +24,9 @@ use target::Target;
 
 /// Batches between planning and writing: read-ahead and memory bound in one.
 const IN_FLIGHT: usize = 8;
+/// Bytes after which what was written is pushed on to the medium. Left to itself a system gathers gigabytes and writes
+/// them when the restore seems done, with the medium idle until then.
+const PUSH_EVERY: u64 = 64 << 20;
 
 /// What is asked for.
 #[derive(Debug, Clone)]
@@ -170,7 +173,11 @@ fn write(disk: &SnapshotDisk, target: &mut Target, monitor: &dyn Monitor, cancel
             });
         }
         drop((batches, filled_sender));
-        let (mut waiting, mut next) = (BTreeMap::new(), 0);
+        let (push, pushes) = bounded::<()>(1);
+        let pusher = target.pusher()?;
+        // A failure to sync shows again in the last sync, which is the one that counts.
+        scope.spawn(move || pushes.iter().take_while(|()| pusher.sync_data().is_ok()).count());
+        let (mut waiting, mut next, mut unpushed) = (BTreeMap::new(), 0, 0);
         for result in filled {
             let (sequence, batch) = result?;
             waiting.insert(sequence, batch);
@@ -181,7 +188,11 @@ fn write(disk: &SnapshotDisk, target: &mut Target, monitor: &dyn Monitor, cancel
                     target.zero(*hole, cancel)?;
                 }
                 for (start, range) in batch.writes() {
+                    unpushed += range.len() as u64;
                     target.write(start, &buffer[range])?;
+                }
+                if unpushed >= PUSH_EVERY && push.try_send(()).is_ok() {
+                    unpushed = 0;
                 }
                 monitor.advance(Advance { bytes: batch.passed, ..Advance::default() });
                 _ = free_sender.try_send(buffer);

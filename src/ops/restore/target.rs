@@ -102,6 +102,11 @@ impl Target {
         Ok(())
     }
 
+    /// A second handle, for pushing what was written on to the medium.
+    pub(super) fn pusher(&self) -> Result<File, OpsError> {
+        self.file.try_clone().map_err(|error| self.failed("opening", error))
+    }
+
     /// Makes everything durable, and makes sure that a read that follows asks the medium.
     pub(super) fn sync(&self) -> Result<(), OpsError> {
         self.file.sync_all().map_err(|error| self.failed("syncing", error))?;

@@ -1,0 +1,131 @@
+//! Bringing the local index up to date with the repository.
+//!
+//! Always true here: segments are listed before packs. A pack is durable before its segment is, so a pack that a listed segment
+//! names and that is not in the listing of packs is gone, and not on its way.
+
+use super::super::open::Repository;
+use super::super::{RepoError, packer, segments};
+use super::{ADOPTED, CHUNKS, FILTER, Index, PACK_NUMBERS, PACKS, SEGMENTS, cache_error, cached, guarded};
+use crate::ids::ObjectId;
+use crate::names::{ObjectKind, ObjectName};
+use redb::ReadableDatabase;
+use std::collections::{HashMap, HashSet};
+
+/// What a sync found.
+#[derive(Debug, Default)]
+pub struct SyncReport {
+    /// Segments read.
+    pub segments_new: usize,
+    /// Segments that could not be read, with the reason. Their packs can be adopted.
+    pub damaged: Vec<(ObjectId, RepoError)>,
+    /// True when the database was made anew.
+    pub rebuilt: bool,
+    /// Packs that segments list and storage does not have, or has with another size. Their chunks are not in
+    /// the database, so that a backup stores them again.
+    pub missing_packs: Vec<ObjectId>,
+    /// Packs that no segment lists and that were adopted now.
+    pub adopted: usize,
+}
+
+impl Index {
+    /// Brings the database up to the repository's segments and packs: afterwards it holds exactly the chunks of packs that
+    /// are on storage, whether a segment lists them or not.
+    ///
+    /// # Errors
+    /// [`RepoError::Storage`] when a listing fails, [`RepoError::Cache`]. A segment that is damaged is in the report.
+    pub fn sync(&self, repository: &Repository) -> Result<SyncReport, RepoError> {
+        guarded(&self.path, || self.sync_unguarded(repository))
+    }
+
+    fn sync_unguarded(&self, repository: &Repository) -> Result<SyncReport, RepoError> {
+        let mut report = SyncReport::default();
+        // What the database knows is asked before storage is: another process may add to both meanwhile, and what was in
+        // the database before a listing and is not in it was deleted.
+        let (known, known_packs) = (self.segments()?, self.packs()?);
+        // Segments first: a pack is durable before its segment, so every listed pack is then in the second listing.
+        let segments_listed: HashSet<ObjectId> =
+            repository.storage().list(ObjectKind::Index)?.iter().filter_map(|listed| listed.name.id()).collect();
+        let on_storage: HashMap<ObjectId, u64> = repository
+            .storage()
+            .list(ObjectKind::Pack)?
+            .iter()
+            .filter_map(|listed| listed.name.id().map(|id| (id, listed.size)))
+            .collect();
+        let pack_is_gone = known_packs.iter().any(|(_, id, size)| on_storage.get(id) != Some(size));
+        if pack_is_gone || known.iter().any(|id| !segments_listed.contains(id)) {
+            self.clear()?;
+            report.rebuilt = true;
+        }
+        let mut missing: Vec<ObjectId> =
+            segments_listed.into_iter().filter(|id| report.rebuilt || !known.contains(id)).collect();
+        missing.sort_unstable();
+        for id in missing {
+            match segments::read(repository, id) {
+                Ok(mut segment) => {
+                    segment.packs.retain(|pack| {
+                        let there = on_storage.get(&pack.id) == Some(&pack.size);
+                        if !there {
+                            report.missing_packs.push(pack.id);
+                        }
+                        there
+                    });
+                    self.insert_segment(id, &segment)?;
+                    report.segments_new += 1;
+                }
+                Err(error) if error.is_damage() => report.damaged.push((id, error)),
+                Err(error) => return Err(error),
+            }
+        }
+        report.adopted = self.adopt_unlisted(repository, on_storage.keys())?;
+        self.load_filter()?;
+        Ok(report)
+    }
+
+    /// Adopts packs that the database does not know, reading their trailers. One whose trailer cannot be read is left out.
+    fn adopt_unlisted<'a>(
+        &self,
+        repository: &Repository,
+        on_storage: impl Iterator<Item = &'a ObjectId>,
+    ) -> Result<usize, RepoError> {
+        let unknown = {
+            let transaction = cached!(self, self.database.begin_read())?;
+            let numbers = cached!(self, transaction.open_table(PACK_NUMBERS))?;
+            let mut unknown = Vec::new();
+            for id in on_storage {
+                if cached!(self, numbers.get(id.as_bytes()))?.is_none() {
+                    unknown.push(*id);
+                }
+            }
+            unknown
+        };
+        let mut found = Vec::new();
+        for id in unknown {
+            match packer::read_listing(
+                &**repository.storage(),
+                repository.keys(),
+                repository.id(),
+                ObjectName::pack(id),
+            ) {
+                Ok(pack) => found.push(pack),
+                Err(error) if error.is_damage() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        if !found.is_empty() {
+            self.adopt(&found)?;
+        }
+        Ok(found.len())
+    }
+
+    fn clear(&self) -> Result<(), RepoError> {
+        let transaction = cached!(self, self.database.begin_write())?;
+        cached!(self, transaction.delete_table(CHUNKS))?;
+        cached!(self, transaction.delete_table(PACKS))?;
+        cached!(self, transaction.delete_table(PACK_NUMBERS))?;
+        cached!(self, transaction.delete_table(SEGMENTS))?;
+        cached!(self, transaction.delete_table(ADOPTED))?;
+        cached!(self, transaction.delete_table(FILTER))?;
+        // In one step, so that no other process meets a database without tables.
+        self.make_tables_in(transaction)
+    }
+}

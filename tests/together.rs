@@ -1,0 +1,181 @@
+//! Several processes at one repository, and a repository that cannot be written to.
+//!
+//! Always true here: where the order of two processes matters, the test sets it: [`Interposed`] runs the other one to its end at the
+//! chosen moment. Where two run side by side, every order must do.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
+
+mod common;
+
+use common::sources::noise;
+use common::{Fixture, chain};
+use sheaf::names::{ObjectKind, ObjectName};
+use sheaf::ops::check::Depth;
+use sheaf::ops::monitor::Silent;
+use sheaf::ops::session::prepare;
+use sheaf::repo::index::Index;
+use sheaf::storage::sim::{Fault, Operation, SimStorage};
+use sheaf::storage::{Listed, Put, Storage, StorageError};
+use std::io::ErrorKind;
+use std::sync::{Arc, Mutex};
+
+/// What another process does at the chosen moment.
+type Deed = Box<dyn FnOnce() + Send>;
+
+/// A storage at which something happens behind this process's back, just after it has listed one kind of object.
+struct Interposed {
+    inner: SimStorage,
+    kind: ObjectKind,
+    deed: Mutex<Option<Deed>>,
+}
+
+impl std::fmt::Debug for Interposed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Interposed").field("kind", &self.kind).finish_non_exhaustive()
+    }
+}
+
+impl Storage for Interposed {
+    fn place(&self) -> String {
+        self.inner.place()
+    }
+
+    fn put(&self, name: ObjectName, parts: &[&[u8]]) -> Result<Put, StorageError> {
+        self.inner.put(name, parts)
+    }
+
+    fn get(&self, name: ObjectName, limit: u64) -> Result<Vec<u8>, StorageError> {
+        self.inner.get(name, limit)
+    }
+
+    fn get_range(&self, name: ObjectName, start: u64, buffer: &mut [u8]) -> Result<(), StorageError> {
+        self.inner.get_range(name, start, buffer)
+    }
+
+    fn size(&self, name: ObjectName) -> Result<u64, StorageError> {
+        self.inner.size(name)
+    }
+
+    fn list(&self, kind: ObjectKind) -> Result<Vec<Listed>, StorageError> {
+        let listed = self.inner.list(kind);
+        if kind == self.kind {
+            let deed = self.deed.lock().expect("no panic before").take();
+            deed.into_iter().for_each(|deed| deed());
+        }
+        listed
+    }
+
+    fn delete(&self, name: ObjectName) -> Result<(), StorageError> {
+        self.inner.delete(name)
+    }
+}
+
+#[test]
+fn two_backups_at_once_both_restore_with_one_cache_and_with_two() {
+    for round in 0..6 {
+        let medium = SimStorage::new();
+        let first = Fixture::make(medium.another_process());
+        let second = match round % 2 {
+            0 => first.after_a_restart(medium.another_process()),
+            _ => Fixture::open(medium.another_process()),
+        };
+        // Much is common to both, and comes in another order.
+        let common = noise(1, 600_000);
+        let disks = [[noise(2, 300_000), common.clone()].concat(), [common, noise(3, 300_000)].concat()];
+        let made: Vec<_> = std::thread::scope(|scope| {
+            let runs: Vec<_> = [&first, &second]
+                .into_iter()
+                .zip(&disks)
+                .map(|(machine, disk)| scope.spawn(move || machine.backup("stick", disk)))
+                .collect();
+            runs.into_iter().map(|run| run.join().expect("no panic").map_err(|error| chain(&error))).collect()
+        });
+        let made: Vec<_> = made.into_iter().zip(&disks).map(|(made, disk)| (made.unwrap().snapshot, disk)).collect();
+        for machine in [&first, &second, &Fixture::open(medium)] {
+            machine.assert_sound(&made, &format!("round {round}"));
+        }
+    }
+}
+
+#[test]
+fn a_backup_that_ends_while_another_process_lists_does_not_cost_their_common_cache() {
+    for kind in [ObjectKind::Index, ObjectKind::Pack] {
+        let medium = SimStorage::new();
+        let machine = Fixture::make(medium.another_process());
+        machine.backup("before", &noise(1, 200_000)).expect("a backup");
+        let other = machine.after_a_restart(medium.another_process());
+        let deed: Deed = Box::new(move || drop(other.backup("other", &noise(2, 200_000)).expect("a backup")));
+        let interposed = Interposed { inner: medium.another_process(), kind, deed: Mutex::new(Some(deed)) };
+        let here = machine.after_a_restart(interposed);
+        let (store, report) = prepare(here.repository().unwrap(), &here.cache(), &Silent).expect("an index");
+        assert!(!report.rebuilt && report.missing_packs.is_empty(), "{kind:?}: {report:?}");
+        assert_eq!(store.index.chunk_count().unwrap(), machine.packs().chunks.len() as u64, "{kind:?}");
+    }
+}
+
+#[test]
+fn a_cache_that_another_process_makes_anew_is_read_rightly_by_those_who_have_it_open() {
+    let medium = SimStorage::new();
+    let machine = Fixture::make(medium.another_process());
+    machine.backup("stick", &noise(1, 700_000)).expect("a backup");
+    let open = machine.store().expect("an index");
+    let chunks: Vec<_> = machine.packs().chunks.into_keys().collect();
+    let places = |index: &Arc<Index>| {
+        let reader = index.reader().expect("a reader");
+        chunks.iter().map(|id| reader.locate(id).ok().map(|found| (found.pack, found.offset))).collect::<Vec<_>>()
+    };
+    let before = places(&open.index);
+    // A pack is lost, so that the next process that looks numbers the packs anew.
+    let lost = before[0].expect("located").0;
+    medium.remove(ObjectName::pack(lost)).expect("the pack");
+    let other = machine.after_a_restart(medium.another_process());
+    let (_, report) = prepare(other.repository().unwrap(), &other.cache(), &Silent).expect("an index");
+    assert!(report.rebuilt && report.missing_packs == [lost]);
+    let expected: Vec<_> = before.into_iter().map(|place| place.filter(|(pack, _)| *pack != lost)).collect();
+    assert!(places(&open.index) == expected);
+}
+
+#[test]
+fn a_backup_goes_on_beside_one_that_dies() {
+    for write in [0, 3, 9, 17, 22] {
+        let medium = SimStorage::new();
+        let survivor = Fixture::make(medium.another_process());
+        let process = medium.another_process();
+        process.fail_at(write, Fault::Crash);
+        let victim = survivor.after_a_restart(process);
+        let disks = [noise(1, 900_000), [noise(1, 500_000), noise(2, 900_000)].concat()];
+        let made = std::thread::scope(|scope| {
+            let victim = scope.spawn(|| victim.backup("victim", &disks[1]));
+            let made = survivor.backup("survivor", &disks[0]).map_err(|error| chain(&error));
+            victim.join().expect("no panic").expect_err("its storage is gone");
+            made.unwrap().snapshot
+        });
+        let when = format!("the other died at write {write}");
+        survivor.assert_sound(&[(made, &disks[0])], &when);
+        let next = survivor.backup("victim", &disks[1]).expect("a backup").snapshot;
+        survivor.assert_sound(&[(made, &disks[0]), (next, &disks[1])], &when);
+    }
+}
+
+#[test]
+fn a_repository_that_cannot_be_written_to_is_checked_and_restores_without_an_attempt_to_write() {
+    let medium = SimStorage::new();
+    let machine = Fixture::make(medium.another_process());
+    let disk = noise(1, 400_000);
+    let snapshot = machine.backup("stick", &disk).expect("a backup").snapshot;
+    // Also with packs that no segment lists, which a writer would list.
+    for segment in medium.names(ObjectKind::Index) {
+        medium.remove(segment);
+    }
+    let process = medium.another_process();
+    process.set_read_only(true);
+    let reader = Fixture::open(process.clone());
+    assert!(reader.restore(snapshot).expect("a restore") == disk);
+    assert!(!reader.check(Depth::Data(100)).expect("a check").is_ok(), "the index is incomplete");
+    assert_eq!(reader.snapshots().len(), 1);
+    assert!(!process.operations().iter().any(|operation| operation.is_write()), "{:?}", process.operations());
+    let error = reader.backup("stick", &noise(2, 10_000)).expect_err("nothing can be written");
+    assert!(process.operations().iter().any(|operation| matches!(operation, Operation::Put(_))));
+    let sheaf::ops::OpsError::Repo(sheaf::repo::RepoError::Storage(error)) = error else { panic!("{error}") };
+    assert_eq!(error.io_kind(), Some(ErrorKind::ReadOnlyFilesystem));
+}
