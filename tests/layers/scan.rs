@@ -6,7 +6,7 @@
 
 /// A piece of source.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Token {
+pub(crate) enum Token {
     /// A keyword, a name, or a number.
     Word(String),
     /// `::`
@@ -16,19 +16,19 @@ pub enum Token {
 }
 
 /// A piece and its line, from 1.
-pub type Placed = (usize, Token);
+pub(crate) type Placed = (usize, Token);
 
 /// A path that begins at `crate`, `super` or `self`, resolved to the root of the crate.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Import {
+pub(crate) struct Import {
     /// Where it stands.
-    pub line: usize,
+    pub(crate) line: usize,
     /// Its segments; the first one is a module of the root.
-    pub path: Vec<String>,
+    pub(crate) path: Vec<String>,
 }
 
 /// Splits source into tokens.
-pub fn tokens(text: &str) -> Vec<Placed> {
+pub(crate) fn tokens(text: &str) -> Vec<Placed> {
     let bytes: Vec<char> = text.chars().collect();
     let at = |index: usize| bytes.get(index).copied().unwrap_or('\0');
     let (mut tokens, mut index, mut line) = (Vec::new(), 0, 1);
@@ -129,7 +129,7 @@ fn behind_raw_string(text: &[char], index: usize) -> usize {
 }
 
 /// The module that a file holds, by its path below `src`.
-pub fn module_of(file: &str) -> Vec<String> {
+pub(crate) fn module_of(file: &str) -> Vec<String> {
     let name = file.strip_suffix(".rs").unwrap_or(file);
     let mut module: Vec<String> = name.split('/').map(str::to_owned).collect();
     if module.last().is_some_and(|last| ["mod", "lib", "main"].contains(&last.as_str())) {
@@ -139,7 +139,7 @@ pub fn module_of(file: &str) -> Vec<String> {
 }
 
 /// For each token, the inline modules that it stands in.
-pub fn inline_modules(tokens: &[Placed]) -> Vec<Vec<String>> {
+pub(crate) fn inline_modules(tokens: &[Placed]) -> Vec<Vec<String>> {
     let (mut open, mut depth): (Vec<(String, usize)>, usize) = (Vec::new(), 0);
     let mut found = Vec::with_capacity(tokens.len());
     for (index, (_, token)) in tokens.iter().enumerate() {
@@ -164,7 +164,7 @@ pub fn inline_modules(tokens: &[Placed]) -> Vec<Vec<String>> {
 }
 
 /// All paths of a file that begin at `crate`, `super` or `self`.
-pub fn imports(file: &str, tokens: &[Placed]) -> Vec<Import> {
+pub(crate) fn imports(file: &str, tokens: &[Placed]) -> Vec<Import> {
     let inline = inline_modules(tokens);
     let mut imports = Vec::new();
     for (index, (line, token)) in tokens.iter().enumerate() {
