@@ -174,23 +174,34 @@ pub enum RepoError {
     Crypto(#[from] CryptoError),
 }
 
+fn lost_with(pack: Option<&ObjectName>) -> String {
+    match pack {
+        Some(pack) => format!("{pack}, which held it, is not there or is damaged"),
+        None => "no pack in the index holds it".to_owned(),
+    }
+}
+
 impl RepoError {
     /// True where trying the same again on an undamaged copy would work: the stored bytes are at fault.
-    pub const fn is_damage(&self) -> bool {
-        matches!(
-            self,
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Storage(error) => {
+                error.is_unreadable()
+                    || matches!(
+                        error,
+                        StorageError::NotFound { .. } | StorageError::Range { .. } | StorageError::TooLarge { .. }
+                    )
+            }
             Self::NameMismatch { .. }
-                | Self::Malformed { .. }
-                | Self::Sealed { .. }
-                | Self::ForeignObject { .. }
-                | Self::ConfigChanged
-                | Self::ConfigMissing { .. }
-                | Self::ChunkMissing { .. }
-                | Self::ChunkDamaged { .. }
-                | Self::Structure { .. }
-                | Self::Storage(
-                    StorageError::NotFound { .. } | StorageError::Range { .. } | StorageError::TooLarge { .. }
-                )
-        )
+            | Self::Malformed { .. }
+            | Self::Sealed { .. }
+            | Self::ForeignObject { .. }
+            | Self::ConfigChanged
+            | Self::ConfigMissing { .. }
+            | Self::ChunkMissing { .. }
+            | Self::ChunkDamaged { .. }
+            | Self::Structure { .. } => true,
+            _ => false,
+        }
     }
 }

@@ -65,6 +65,18 @@ impl StorageError {
         matches!(self, Self::NotFound { .. })
     }
 
+    /// True when the object is there, but the medium does not give its bytes: a bad sector, a checksum of the file system.
+    /// Others may well be readable.
+    pub fn is_unreadable(&self) -> bool {
+        // EIO; EBADMSG and EUCLEAN, which file systems with checksums use; on Windows CRC, SECTOR_NOT_FOUND, READ_FAULT,
+        // IO_DEVICE and FILE_CORRUPT.
+        const CODES: &[i32] = if cfg!(windows) { &[23, 27, 30, 1117, 1392] } else { &[5, 74, 117] };
+        match self {
+            Self::Io { source, .. } => source.raw_os_error().is_some_and(|code| CODES.contains(&code)),
+            _ => false,
+        }
+    }
+
     /// What kind of failure the system reported, which tells a full disk, a quota or a read-only medium from others;
     /// `None` where the system did not fail.
     pub fn io_kind(&self) -> Option<std::io::ErrorKind> {

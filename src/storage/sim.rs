@@ -34,6 +34,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::names::{ObjectKind, ObjectName};
 use crate::storage::{Listed, Put, Storage, StorageError};
 
+/// What the system says of a bad sector: EIO, or on Windows ERROR_CRC.
+const BAD_SECTOR: i32 = if cfg!(windows) { 23 } else { 5 };
+
 /// What goes wrong with a write; the head of this file says what each does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
@@ -287,7 +290,7 @@ impl Medium {
     fn read(&self, name: ObjectName) -> Result<&Vec<u8>, StorageError> {
         let bytes = self.find(name)?;
         if self.unreadable.contains(&name) {
-            return Err(failed("reading", name, io::Error::other("simulated unreadable medium")));
+            return Err(failed("reading", name, io::Error::from_raw_os_error(BAD_SECTOR)));
         }
         Ok(bytes)
     }
