@@ -56,7 +56,7 @@ pub struct Location {
 /// What a sync found.
 #[derive(Debug, Default)]
 pub struct SyncReport {
-    /// Segments read.
+    /// Segments read: those that are new, and those of which packs are missing.
     pub segments_new: usize,
     /// Segments that could not be read, with the reason. Their packs can be adopted.
     pub damaged: Vec<(ObjectId, RepoError)>,
@@ -67,6 +67,17 @@ pub struct SyncReport {
     pub missing_packs: Vec<ObjectId>,
     /// Packs that no segment lists and that were adopted now.
     pub adopted: usize,
+}
+
+/// Which segment lists packs that come into the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Listed {
+    /// This one, of which the database then knows everything.
+    By(ObjectId),
+    /// One of which the database does not know everything.
+    Partly,
+    /// None.
+    Nowhere,
 }
 
 /// The local index of one repository.
@@ -164,6 +175,7 @@ impl Index {
         for id in missing {
             match segments::read(repository, id) {
                 Ok(mut segment) => {
+                    let listed = segment.packs.len();
                     segment.packs.retain(|pack| {
                         let there = on_storage.get(&pack.id) == Some(&pack.size);
                         if !there {
@@ -171,7 +183,10 @@ impl Index {
                         }
                         there
                     });
-                    self.insert_segment(id, &segment)?;
+                    // A segment with packs that are not there is not noted as read: it is read each time, so that what is
+                    // missing is told each time, and found when it is back.
+                    let is_complete = segment.packs.len() == listed;
+                    self.insert(if is_complete { Listed::By(id) } else { Listed::Partly }, &segment.packs)?;
                     report.segments_new += 1;
                 }
                 Err(error) if error.is_damage() => report.damaged.push((id, error)),
@@ -258,7 +273,7 @@ impl Index {
     /// # Errors
     /// [`RepoError::Cache`].
     pub fn insert_segment(&self, id: ObjectId, segment: &IndexSegment) -> Result<(), RepoError> {
-        self.insert(Some(id), &segment.packs)
+        self.insert(Listed::By(id), &segment.packs)
     }
 
     /// Adds packs that no segment lists.
@@ -266,15 +281,15 @@ impl Index {
     /// # Errors
     /// [`RepoError::Cache`].
     pub fn adopt(&self, packs: &[IndexedPack]) -> Result<(), RepoError> {
-        self.insert(None, packs)
+        self.insert(Listed::Nowhere, packs)
     }
 
-    fn insert(&self, segment: Option<ObjectId>, packs: &[IndexedPack]) -> Result<(), RepoError> {
+    fn insert(&self, listed: Listed, packs: &[IndexedPack]) -> Result<(), RepoError> {
         let transaction = cached!(self, self.database.begin_write())?;
         let mut ids = Vec::new();
         {
             let mut segments = cached!(self, transaction.open_table(SEGMENTS))?;
-            if let Some(id) = segment {
+            if let Listed::By(id) = listed {
                 let count: u64 = packs.iter().map(|pack| pack.entries.len() as u64).sum();
                 if cached!(self, segments.insert(id.as_bytes(), count))?.is_some() {
                     // Another process was faster.
@@ -287,13 +302,13 @@ impl Index {
             let mut next = cached!(self, pack_table.last())?.map_or(0, |(number, _)| number.value() + 1);
             let mut rows: Vec<([u8; 32], [u8; 16])> = Vec::new();
             for pack in packs {
-                if segment.is_some() {
+                if listed != Listed::Nowhere {
                     cached!(self, adopted.remove(pack.id.as_bytes()))?;
                 }
                 if cached!(self, numbers.get(pack.id.as_bytes()))?.is_some() {
                     continue;
                 }
-                if segment.is_none() {
+                if listed == Listed::Nowhere {
                     cached!(self, adopted.insert(pack.id.as_bytes(), ()))?;
                 }
                 let mut value = [0; 40];
@@ -495,7 +510,7 @@ impl IndexReader {
     /// [`RepoError::ChunkMissing`], [`RepoError::Cache`].
     pub fn locate(&self, id: &ChunkId) -> Result<Location, RepoError> {
         let row = cached!(self.index, self.chunks.get(id.as_bytes()))?;
-        let value = row.ok_or(RepoError::ChunkMissing { id: *id })?.value();
+        let value = row.ok_or(RepoError::ChunkMissing { id: *id, pack: None })?.value();
         let pack_number = word(&value, 0);
         let entry = PackEntry { id: *id, sealed_length: word(&value, 8), plain_length: word(&value, 12) };
         entry.check("local index").map_err(|error| cache_error(&self.index.path, error))?;

@@ -116,11 +116,13 @@ pub enum RepoError {
     /// A config that differs from the one that the key bundle holds.
     #[error("the config is not the one that this repository was made with: it was changed or swapped")]
     ConfigChanged,
-    /// A chunk is in no pack that the index knows.
-    #[error("chunk {id} is missing: no pack in the index holds it")]
+    /// A chunk is in no pack that can be used.
+    #[error("chunk {id} is missing: {}", lost_with(pack.as_ref()))]
     ChunkMissing {
         /// The chunk.
         id: ChunkId,
+        /// The pack that an index segment names for it, where one does and where that was looked for.
+        pack: Option<ObjectName>,
     },
     /// A chunk does not open or is not what its key says.
     #[error("chunk {id} in {pack} is damaged: {reason}")]
