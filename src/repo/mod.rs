@@ -116,11 +116,13 @@ pub enum RepoError {
     /// A config that differs from the one that the key bundle holds.
     #[error("the config is not the one that this repository was made with: it was changed or swapped")]
     ConfigChanged,
-    /// A chunk is in no pack that the index knows.
-    #[error("chunk {id} is missing: no pack in the index holds it")]
+    /// A chunk is in no pack that can be used.
+    #[error("chunk {id} is missing: {}", lost_with(pack.as_ref()))]
     ChunkMissing {
         /// The chunk.
         id: ChunkId,
+        /// The pack that an index segment names for it, where one does and where that was looked for.
+        pack: Option<ObjectName>,
     },
     /// A chunk does not open or is not what its key says.
     #[error("chunk {id} in {pack} is damaged: {reason}")]
@@ -174,23 +176,34 @@ pub enum RepoError {
     Crypto(#[from] CryptoError),
 }
 
+fn lost_with(pack: Option<&ObjectName>) -> String {
+    match pack {
+        Some(pack) => format!("{pack}, which held it, is not there or is damaged"),
+        None => "no pack in the index holds it".to_owned(),
+    }
+}
+
 impl RepoError {
     /// True where trying the same again on an undamaged copy would work: the stored bytes are at fault.
-    pub const fn is_damage(&self) -> bool {
-        matches!(
-            self,
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Storage(error) => {
+                error.is_unreadable()
+                    || matches!(
+                        error,
+                        StorageError::NotFound { .. } | StorageError::Range { .. } | StorageError::TooLarge { .. }
+                    )
+            }
             Self::NameMismatch { .. }
-                | Self::Malformed { .. }
-                | Self::Sealed { .. }
-                | Self::ForeignObject { .. }
-                | Self::ConfigChanged
-                | Self::ConfigMissing { .. }
-                | Self::ChunkMissing { .. }
-                | Self::ChunkDamaged { .. }
-                | Self::Structure { .. }
-                | Self::Storage(
-                    StorageError::NotFound { .. } | StorageError::Range { .. } | StorageError::TooLarge { .. }
-                )
-        )
+            | Self::Malformed { .. }
+            | Self::Sealed { .. }
+            | Self::ForeignObject { .. }
+            | Self::ConfigChanged
+            | Self::ConfigMissing { .. }
+            | Self::ChunkMissing { .. }
+            | Self::ChunkDamaged { .. }
+            | Self::Structure { .. } => true,
+            _ => false,
+        }
     }
 }

@@ -154,13 +154,20 @@ impl LockedRepository {
     /// [`RepoError::WrongPassword`] when at least one bundle could be tried and none opened;
     /// [`RepoError::NoUsableKey`] when none could be tried; [`RepoError::ConfigChanged`].
     pub fn unlock(self, password: &Password) -> Result<Repository, RepoError> {
-        let (mut tried, mut problems) = (0, Vec::new());
+        let (mut tried, mut problems, mut all_foreign) = (0, Vec::new(), true);
         for listed in self.storage.list(ObjectKind::Key)? {
             match open_bundle(&*self.storage, listed.name, self.id(), password) {
                 Ok(record) => return self.with_record(listed.name, &record),
                 Err(RepoError::Sealed { source: CryptoError::Authentication, .. }) => tried += 1,
-                Err(error) => problems.push(chain(&error)),
+                Err(error) => {
+                    all_foreign &= matches!(error, RepoError::ForeignObject { .. });
+                    problems.push(chain(&error));
+                }
             }
+        }
+        if tried == 0 && all_foreign && !problems.is_empty() {
+            // Whole bundles of another repository, all of them: it is the config that does not belong here.
+            return Err(RepoError::ConfigChanged);
         }
         if tried > 0 {
             return Err(RepoError::WrongPassword { tried, unusable: problems });

@@ -9,6 +9,7 @@ use super::chunks::ChunkOpener;
 use super::index::{Index, IndexReader, Location};
 use super::keyring::Domain;
 use super::open::Repository;
+use super::segments;
 use super::tree::NodeSource;
 use crate::chunk::compress::Decompressor;
 use crate::crypto::derive;
@@ -65,12 +66,23 @@ impl ReadSession {
         self.index.locate(id)
     }
 
+    /// As [`Self::locate`]; where the chunk is missing, the error names the pack that held it. That takes reading all segments,
+    /// but nothing else is left to be done.
+    fn locate_to_read(&self, id: &ChunkId) -> Result<Location, RepoError> {
+        self.locate(id).map_err(|error| match error {
+            RepoError::ChunkMissing { id, .. } => {
+                RepoError::ChunkMissing { id, pack: segments::holder(&self.repository, &id) }
+            }
+            error => error,
+        })
+    }
+
     /// The content of a chunk.
     ///
     /// # Errors
     /// [`RepoError::ChunkMissing`], [`RepoError::ChunkDamaged`], [`RepoError::Storage`].
     pub fn read(&mut self, domain: Domain, key: &ChunkKey) -> Result<Vec<u8>, RepoError> {
-        let location = self.locate(&derive::chunk_id(key))?;
+        let location = self.locate_to_read(&derive::chunk_id(key))?;
         let mut plain = vec![0; location.entry.plain_length as usize];
         self.read_located(domain, key, &location, &mut plain)?;
         Ok(plain)
@@ -82,7 +94,7 @@ impl ReadSession {
     /// As [`ReadSession::read`]; [`RepoError::ChunkDamaged`] where the buffer's length is not the chunk's. The buffer
     /// must not be used after an error.
     pub fn read_into(&mut self, domain: Domain, key: &ChunkKey, plain: &mut [u8]) -> Result<(), RepoError> {
-        let location = self.locate(&derive::chunk_id(key))?;
+        let location = self.locate_to_read(&derive::chunk_id(key))?;
         self.read_located(domain, key, &location, plain)
     }
 

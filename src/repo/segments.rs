@@ -9,7 +9,7 @@ use crate::crypto::aead;
 use crate::crypto::derive::{self, RecordKind};
 use crate::format::index::{self, IndexSegment};
 use crate::format::object::{Header, Magic, SealedObject};
-use crate::ids::ObjectId;
+use crate::ids::{ChunkId, ObjectId};
 use crate::names::{ObjectKind, ObjectName};
 
 /// Seals and stores a segment.
@@ -43,4 +43,14 @@ pub fn read(repository: &Repository, id: ObjectId) -> Result<IndexSegment, RepoE
         source,
     })?;
     IndexSegment::decode(&plain).map_err(malformed)
+}
+
+/// The pack that some readable segment names for a chunk, whether the pack is there or not. Reads all segments.
+pub(super) fn holder(repository: &Repository, chunk: &ChunkId) -> Option<ObjectName> {
+    let listed = repository.storage().list(ObjectKind::Index).ok()?;
+    listed.iter().find_map(|listed| {
+        let segment = read(repository, listed.name.id()?).ok()?;
+        let pack = segment.packs.iter().find(|pack| pack.entries.iter().any(|entry| entry.id == *chunk))?;
+        Some(ObjectName::pack(pack.id))
+    })
 }

@@ -7,6 +7,7 @@
 //! - A listing shows every object whose `put` returned before the listing began, and shows nothing that is
 //!   not an object of ours.
 
+mod codes;
 pub mod local;
 pub mod sim;
 
@@ -63,6 +64,15 @@ impl StorageError {
     /// True when the object is not there, as opposed to not readable.
     pub const fn is_not_found(&self) -> bool {
         matches!(self, Self::NotFound { .. })
+    }
+
+    /// True when the object is there, but the medium does not give its bytes: a bad sector, a checksum of the file system.
+    /// Others may well be readable.
+    pub fn is_unreadable(&self) -> bool {
+        match self {
+            Self::Io { source, .. } => source.raw_os_error().is_some_and(|code| codes::UNREADABLE.contains(&code)),
+            _ => false,
+        }
     }
 
     /// What kind of failure the system reported, which tells a full disk, a quota or a read-only medium from others;

@@ -287,7 +287,7 @@ impl Medium {
     fn read(&self, name: ObjectName) -> Result<&Vec<u8>, StorageError> {
         let bytes = self.find(name)?;
         if self.unreadable.contains(&name) {
-            return Err(failed("reading", name, io::Error::other("simulated unreadable medium")));
+            return Err(failed("reading", name, io::Error::from_raw_os_error(super::codes::UNREADABLE[0])));
         }
         Ok(bytes)
     }

@@ -30,6 +30,8 @@ use sheaf::repo::reader::ChunkStore;
 use sheaf::repo::view::SnapshotDisk;
 use sheaf::repo::{segments, snapshots};
 use sheaf::storage::Storage;
+use sheaf::storage::local::LocalStorage;
+use sheaf::storage::sim::SimStorage;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -293,5 +295,15 @@ pub(crate) fn copy_folder(from: &Path, to: &Path) {
         } else {
             std::fs::copy(entry.path(), target).expect("a copy");
         }
+    }
+}
+
+/// Writes a medium's objects to the folder of a new repository.
+pub(crate) fn write_to(medium: &SimStorage, folder: &Path) {
+    LocalStorage::create(folder).expect("a folder");
+    for (name, bytes) in medium.objects() {
+        let path = folder.join(name.path());
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+        std::fs::write(path, bytes).expect("a file");
     }
 }

@@ -113,7 +113,12 @@ fn collect_keys(
             Err(OpsError::Repo(RepoError::KeyLacks { .. })) => {}
             Err(OpsError::Repo(error)) if error.is_damage() => {
                 let name = ObjectName::new(ObjectKind::Snapshot, snapshot.id);
-                findings.touch(FindingKind::ManifestDamaged, name, snapshot, || chain(&error));
+                let kind = match error {
+                    // Its private part: a finding already.
+                    RepoError::Sealed { .. } | RepoError::Malformed { .. } => FindingKind::SnapshotDamaged,
+                    _ => FindingKind::ManifestDamaged,
+                };
+                findings.touch(kind, name, snapshot, || chain(&error));
             }
             Err(error) => return Err(error),
         }
@@ -277,10 +282,14 @@ fn attribute(
     for snapshot in &checked.snapshots {
         let references = snapshot.record.references.clone();
         let mut cursor = crate::repo::tree::TreeCursor::new(checked.store.nodes(Domain::Reference)?, references);
-        let mut position = 0;
+        let (mut position, mut nodes) = (0, Vec::new());
+        let mut visit = |key: &ChunkKey| {
+            nodes.push(derive::chunk_id(key));
+            Ok(())
+        };
         loop {
             cancel.check()?;
-            let leaf = match cursor.leaf_at(position) {
+            let leaf = match cursor.leaf_at_with(position, &mut visit) {
                 Ok(Some(leaf)) => leaf,
                 // A list that cannot be walked is a finding already.
                 Ok(None) | Err(_) => break,
@@ -292,6 +301,9 @@ fn attribute(
             for pack in ids.filter_map(|id| lost.get(&id)) {
                 findings.touch(FindingKind::PackDamaged, ObjectName::pack(*pack), snapshot, String::new);
             }
+        }
+        for pack in nodes.iter().filter_map(|id| lost.get(id)) {
+            findings.touch(FindingKind::PackDamaged, ObjectName::pack(*pack), snapshot, String::new);
         }
     }
     Ok(())

@@ -48,7 +48,8 @@ pub(super) fn check(
     let store = ChunkStore { repository: Arc::clone(repository), index };
     report.snapshots = list.snapshots.len() + list.damaged.len();
     for (name, error) in &list.damaged {
-        findings.add(FindingKind::SnapshotDamaged, *name, || chain(error));
+        // Its stick stands in what cannot be read.
+        findings.add(FindingKind::SnapshotDamaged, *name, || chain(error)).snapshots.extend(name.id());
     }
     monitor.begin(Phase::CheckStructure, Some(list.snapshots.len() as u64));
     let mut walk =
@@ -205,10 +206,28 @@ impl Walk<'_> {
 
     fn references(&mut self, snapshot: &Snapshot, findings: &mut Findings, cancel: &Cancel) -> Result<(), OpsError> {
         let index = self.store.index.reader()?;
+        let mut nodes = Vec::new();
+        let mut result = self.leaves(snapshot, &index, &mut nodes, findings, cancel);
+        // Also the node that could not be read: the pack that it lies in is what is at fault.
+        for id in nodes {
+            let looked_up = self.look_up(&id, &index, snapshot, findings);
+            result = result.and(looked_up.map(drop).map_err(OpsError::from));
+        }
+        result
+    }
+
+    /// Walks the leaves of a reference list, and looks up what they name; `nodes` are the nodes on the way.
+    fn leaves(
+        &mut self,
+        snapshot: &Snapshot,
+        index: &IndexReader,
+        nodes: &mut Vec<ChunkId>,
+        findings: &mut Findings,
+        cancel: &Cancel,
+    ) -> Result<(), OpsError> {
         let mut session = self.store.session()?;
         let mut cursor = TreeCursor::new(self.store.nodes(Domain::Reference)?, snapshot.record.references.clone());
         let (mut position, mut missing, mut first) = (0, 0_u64, None);
-        let mut nodes = Vec::new();
         let mut visit = |key: &crate::ids::ChunkKey| {
             nodes.push(crate::crypto::derive::chunk_id(key));
             Ok(())
@@ -220,11 +239,11 @@ impl Walk<'_> {
             if self.sound.contains(&id) {
                 continue;
             }
+            let mut all_sound = self.look_up(&id, index, snapshot, findings)?;
             let chunk = session.read(Domain::Reference, &leaf.entry.key)?;
-            let mut all_sound = self.look_up(&id, &index, snapshot, findings)?;
             for id in chunk.as_chunks::<32>().0 {
                 let id = ChunkId::new(*id);
-                match self.look_up(&id, &index, snapshot, findings) {
+                match self.look_up(&id, index, snapshot, findings) {
                     Ok(sound) => all_sound &= sound,
                     Err(RepoError::ChunkMissing { .. }) => {
                         missing += 1;
@@ -237,9 +256,6 @@ impl Walk<'_> {
             if all_sound {
                 self.sound.insert(id);
             }
-        }
-        for id in nodes {
-            self.look_up(&id, &index, snapshot, findings)?;
         }
         if let Some(first) = first {
             let name = ObjectName::new(ObjectKind::Snapshot, snapshot.id);

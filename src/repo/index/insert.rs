@@ -23,13 +23,24 @@ const FOLD_SHARE: u64 = 4;
 /// or when there are this many.
 const MANY_LAYERS: usize = 256;
 
+/// Which segment lists packs that come into the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Listed {
+    /// This one, of which the database then knows everything.
+    By(ObjectId),
+    /// One of which the database does not know everything.
+    Partly,
+    /// None.
+    Nowhere,
+}
+
 impl Index {
     /// Adds a segment that is published.
     ///
     /// # Errors
     /// [`RepoError::Cache`].
     pub fn insert_segment(&self, id: ObjectId, segment: &IndexSegment) -> Result<(), RepoError> {
-        guarded(&self.path, || self.insert(Some(id), &segment.packs))
+        guarded(&self.path, || self.insert(Listed::By(id), &segment.packs))
     }
 
     /// Adds packs that no segment lists.
@@ -37,15 +48,15 @@ impl Index {
     /// # Errors
     /// [`RepoError::Cache`].
     pub fn adopt(&self, packs: &[IndexedPack]) -> Result<(), RepoError> {
-        guarded(&self.path, || self.insert(None, packs))
+        guarded(&self.path, || self.insert(Listed::Nowhere, packs))
     }
 
-    fn insert(&self, segment: Option<ObjectId>, packs: &[IndexedPack]) -> Result<(), RepoError> {
+    pub(super) fn insert(&self, listed: Listed, packs: &[IndexedPack]) -> Result<(), RepoError> {
         let transaction = cached!(self, self.database.begin_write())?;
         let mut ids = Vec::new();
         {
             let mut segments = cached!(self, transaction.open_table(SEGMENTS))?;
-            if let Some(id) = segment {
+            if let Listed::By(id) = listed {
                 let count: u64 = packs.iter().map(|pack| pack.entries.len() as u64).sum();
                 if cached!(self, segments.insert(id.as_bytes(), count))?.is_some() {
                     // Another process was faster.
@@ -58,13 +69,13 @@ impl Index {
             let mut next = cached!(self, pack_table.last())?.map_or(0, |(number, _)| number.value() + 1);
             let mut rows: Vec<([u8; 32], [u8; 16])> = Vec::new();
             for pack in packs {
-                if segment.is_some() {
+                if listed != Listed::Nowhere {
                     cached!(self, adopted.remove(pack.id.as_bytes()))?;
                 }
                 if cached!(self, numbers.get(pack.id.as_bytes()))?.is_some() {
                     continue;
                 }
-                if segment.is_none() {
+                if listed == Listed::Nowhere {
                     cached!(self, adopted.insert(pack.id.as_bytes(), ()))?;
                 }
                 let mut value = [0; 40];

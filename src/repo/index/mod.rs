@@ -266,7 +266,7 @@ impl IndexReader {
     pub fn locate(&self, id: &ChunkId) -> Result<Location, RepoError> {
         guarded(&self.index.path, || {
             let row = cached!(self.index, self.chunks.get(id.as_bytes()))?;
-            let value = row.ok_or(RepoError::ChunkMissing { id: *id })?.value();
+            let value = row.ok_or(RepoError::ChunkMissing { id: *id, pack: None })?.value();
             let pack_number = word(&value, 0);
             let entry = PackEntry { id: *id, sealed_length: word(&value, 8), plain_length: word(&value, 12) };
             entry.check("local index").map_err(|error| cache_error(&self.index.path, error))?;

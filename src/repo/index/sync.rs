@@ -5,6 +5,7 @@
 
 use super::super::open::Repository;
 use super::super::{RepoError, packer, segments};
+use super::insert::Listed;
 use super::{ADOPTED, CHUNKS, FILTER, Index, PACK_NUMBERS, PACKS, SEGMENTS, cache_error, cached, guarded};
 use crate::ids::ObjectId;
 use crate::names::{ObjectKind, ObjectName};
@@ -14,7 +15,7 @@ use std::collections::{HashMap, HashSet};
 /// What a sync found.
 #[derive(Debug, Default)]
 pub struct SyncReport {
-    /// Segments read.
+    /// Segments read: those that are new, and those of which packs are missing.
     pub segments_new: usize,
     /// Segments that could not be read, with the reason. Their packs can be adopted.
     pub damaged: Vec<(ObjectId, RepoError)>,
@@ -62,6 +63,7 @@ impl Index {
         for id in missing {
             match segments::read(repository, id) {
                 Ok(mut segment) => {
+                    let listed = segment.packs.len();
                     segment.packs.retain(|pack| {
                         let there = on_storage.get(&pack.id) == Some(&pack.size);
                         if !there {
@@ -69,7 +71,10 @@ impl Index {
                         }
                         there
                     });
-                    self.insert_segment(id, &segment)?;
+                    // A segment with packs that are not there is not noted as read: it is read each time, so that what is
+                    // missing is told each time, and found when it is back.
+                    let is_complete = segment.packs.len() == listed;
+                    self.insert(if is_complete { Listed::By(id) } else { Listed::Partly }, &segment.packs)?;
                     report.segments_new += 1;
                 }
                 Err(error) if error.is_damage() => report.damaged.push((id, error)),
