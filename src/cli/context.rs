@@ -120,7 +120,7 @@ impl Context {
     pub(crate) fn remove_stale_temporaries(&self) {
         let Ok(path) = self.repo() else { return };
         if let Err(error) = LocalStorage::open(&path).and_then(|storage| storage.remove_stale_temporaries()) {
-            self.progress.warn(&format!("left-over temporary files cannot be removed: {}", failure::chain(&error)));
+            self.progress.warn(&format!("left-over temporary files cannot be removed: {}", sheaf::repo::chain(&error)));
         }
     }
 

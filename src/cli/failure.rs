@@ -4,9 +4,8 @@
 
 use sheaf::image::ImageError;
 use sheaf::ops::OpsError;
-use sheaf::repo::RepoError;
+use sheaf::repo::{RepoError, chain};
 use sheaf::storage::StorageError;
-use std::error::Error;
 use std::io::ErrorKind;
 
 /// Done.
@@ -44,18 +43,6 @@ impl Failure {
     pub(crate) fn io(action: &str, error: &std::io::Error) -> Self {
         Self { status: FAILED, message: format!("{action}: {error}"), hint: None }
     }
-}
-
-/// An error and its sources in one line.
-pub(crate) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
 }
 
 impl From<OpsError> for Failure {

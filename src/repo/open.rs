@@ -5,8 +5,8 @@
 //!   config can be opened.
 //! - The config that is used is the one that the opened bundle holds, byte for byte; a config object that differs is refused.
 
-use super::RepoError;
 use super::keyring::KeyRing;
+use super::{RepoError, chain};
 use crate::crypto::password::{Password, PasswordCost, password_key};
 use crate::crypto::{CryptoError, aead, derive, random_bytes};
 use crate::format::config::{self, Config, ConfigRecord};
@@ -185,18 +185,6 @@ impl LockedRepository {
         let keys = KeyRing::from_record(record).map_err(|source| RepoError::Malformed { name, source })?;
         Ok(Repository { storage: self.storage, config: self.config, keys })
     }
-}
-
-/// An error with its sources, in one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
 }
 
 /// Opens one key bundle.

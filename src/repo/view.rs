@@ -196,7 +196,7 @@ impl ReadAt for SnapshotDisk {
             match segment.origin {
                 Origin::Hole(_) => part.fill(0),
                 Origin::Kept(kept) => self.read_kept(KeptOffset(kept.0 + skip), part).map_err(|error| {
-                    ReadError::Damaged { offset: DiskOffset(position), reason: super::open::chain(&error) }
+                    ReadError::Damaged { offset: DiskOffset(position), reason: super::chain(&error) }
                 })?,
             }
             filled += count;

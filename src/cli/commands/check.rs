@@ -2,14 +2,14 @@
 
 use crate::cli::args::Check;
 use crate::cli::context::Context;
-use crate::cli::failure::{DAMAGE, DONE, Failure, chain};
+use crate::cli::failure::{DAMAGE, DONE, Failure};
 use crate::cli::output::{self, bytes, count};
 use serde::Serialize;
 use sheaf::ids::ObjectId;
 use sheaf::names::{ObjectKind, ObjectName};
 use sheaf::ops::check::{CheckReport, Depth, Finding, FindingKind, check};
-use sheaf::repo::RepoError;
 use sheaf::repo::open::Repository;
+use sheaf::repo::{RepoError, chain};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 

@@ -2,10 +2,11 @@
 
 use crate::cli::args::Snapshots;
 use crate::cli::context::Context;
-use crate::cli::failure::{DONE, Failure, WARNINGS, chain};
+use crate::cli::failure::{DONE, Failure, WARNINGS};
 use crate::cli::output::{self, bytes};
 use serde::Serialize;
 use sheaf::ops::monitor::Monitor;
+use sheaf::repo::chain;
 use sheaf::repo::snapshots::{self, Snapshot};
 
 #[derive(Serialize)]
