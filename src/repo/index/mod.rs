@@ -55,7 +55,8 @@ pub struct Location {
 /// The local index of one repository.
 #[derive(Debug)]
 pub struct Index {
-    database: Database,
+    /// There until the index is dropped.
+    database: Option<Database>,
     path: PathBuf,
     layers: RwLock<Option<Vec<Layer>>>,
 }
@@ -104,14 +105,14 @@ impl Index {
     }
 
     fn open_database(path: &Path) -> Result<Self, RepoError> {
-        let database = Self::database(path).map_err(|error| cache_error(path, error))?;
-        let index = Self { database, path: path.to_owned(), layers: RwLock::new(None) };
-        index.make_tables_in(cached!(index, index.database.begin_write())?)?;
+        let database = Self::create_or_open(path).map_err(|error| cache_error(path, error))?;
+        let index = Self { database: Some(database), path: path.to_owned(), layers: RwLock::new(None) };
+        index.make_tables_in(cached!(index, index.database()?.begin_write())?)?;
         index.load_filter()?;
         Ok(index)
     }
 
-    fn database(path: &Path) -> Result<Database, redb::DatabaseError> {
+    fn create_or_open(path: &Path) -> Result<Database, redb::DatabaseError> {
         Database::builder().set_cache_size(REDB_MEMORY).set_concurrency_mode(ConcurrencyMode::MultiWriter).create(path)
     }
 
@@ -126,6 +127,10 @@ impl Index {
         cached!(self, transaction.commit())
     }
 
+    fn database(&self) -> Result<&Database, RepoError> {
+        self.database.as_ref().ok_or_else(|| cache_error(&self.path, "it is closed"))
+    }
+
     /// The database file.
     pub fn path(&self) -> &Path {
         &self.path
@@ -137,7 +142,7 @@ impl Index {
     /// [`RepoError::Cache`].
     pub fn segments(&self) -> Result<HashSet<ObjectId>, RepoError> {
         guarded(&self.path, || {
-            let transaction = cached!(self, self.database.begin_read())?;
+            let transaction = cached!(self, self.database()?.begin_read())?;
             let table = cached!(self, transaction.open_table(SEGMENTS))?;
             let rows = cached!(self, table.iter())?;
             rows.map(|row| cached!(self, row).map(|(id, _)| ObjectId::new(id.value()))).collect()
@@ -150,7 +155,7 @@ impl Index {
     /// [`RepoError::Cache`].
     pub fn adopted(&self) -> Result<HashSet<ObjectId>, RepoError> {
         guarded(&self.path, || {
-            let transaction = cached!(self, self.database.begin_read())?;
+            let transaction = cached!(self, self.database()?.begin_read())?;
             let table = cached!(self, transaction.open_table(ADOPTED))?;
             let rows = cached!(self, table.iter())?;
             rows.map(|row| cached!(self, row).map(|(id, _)| ObjectId::new(id.value()))).collect()
@@ -163,7 +168,7 @@ impl Index {
     /// [`RepoError::Cache`].
     pub fn packs(&self) -> Result<Vec<(u32, ObjectId, u64)>, RepoError> {
         guarded(&self.path, || {
-            let transaction = cached!(self, self.database.begin_read())?;
+            let transaction = cached!(self, self.database()?.begin_read())?;
             let table = cached!(self, transaction.open_table(PACKS))?;
             let rows = cached!(self, table.iter())?;
             rows.map(|row| {
@@ -181,7 +186,7 @@ impl Index {
     /// [`RepoError::Cache`].
     pub fn chunk_count(&self) -> Result<u64, RepoError> {
         guarded(&self.path, || {
-            let transaction = cached!(self, self.database.begin_read())?;
+            let transaction = cached!(self, self.database()?.begin_read())?;
             let table = cached!(self, transaction.open_table(CHUNKS))?;
             cached!(self, table.len())
         })
@@ -193,7 +198,7 @@ impl Index {
     /// [`RepoError::Cache`].
     pub fn chunk_bytes(&self) -> Result<(u64, u64), RepoError> {
         guarded(&self.path, || {
-            let transaction = cached!(self, self.database.begin_read())?;
+            let transaction = cached!(self, self.database()?.begin_read())?;
             let table = cached!(self, transaction.open_table(CHUNKS))?;
             let mut sums = (0, 0);
             for row in cached!(self, table.iter())? {
@@ -230,11 +235,22 @@ impl Index {
     /// [`RepoError::Cache`].
     pub fn reader(self: &Arc<Self>) -> Result<IndexReader, RepoError> {
         guarded(&self.path, || {
-            let transaction = cached!(self, self.database.begin_read())?;
+            let transaction = cached!(self, self.database()?.begin_read())?;
             let chunks = cached!(self, transaction.open_table(CHUNKS))?;
             let packs = cached!(self, transaction.open_table(PACKS))?;
             Ok(IndexReader { index: Arc::clone(self), chunks, packs, pack_names: RefCell::default() })
         })
+    }
+}
+
+impl Drop for Index {
+    /// Closing writes to the file, which must not panic over damage either; the next to open it makes it anew.
+    fn drop(&mut self) {
+        let database = self.database.take();
+        _ = guarded(&self.path, || {
+            drop(database);
+            Ok(())
+        });
     }
 }
 

@@ -7,6 +7,7 @@ use super::super::open::Repository;
 use super::super::{RepoError, packer, segments};
 use super::insert::Listed;
 use super::{ADOPTED, CHUNKS, FILTER, Index, PACK_NUMBERS, PACKS, SEGMENTS, cache_error, cached, guarded};
+use crate::format::index::IndexedPack;
 use crate::ids::ObjectId;
 use crate::names::{ObjectKind, ObjectName};
 use redb::ReadableDatabase;
@@ -26,6 +27,33 @@ pub struct SyncReport {
     pub missing_packs: Vec<ObjectId>,
     /// Packs that no segment lists and that were adopted now.
     pub adopted: usize,
+}
+
+/// Packs that wait to be inserted together.
+#[derive(Default)]
+struct Batch {
+    additions: Vec<(Listed, Vec<IndexedPack>)>,
+    chunks: usize,
+}
+
+impl Batch {
+    /// Chunks of a batch, of about 90 bytes each until they are in the database.
+    const CHUNKS: usize = 500_000;
+
+    fn add(&mut self, index: &Index, listed: Listed, packs: Vec<IndexedPack>) -> Result<(), RepoError> {
+        self.chunks += packs.iter().map(|pack| pack.entries.len()).sum::<usize>();
+        self.additions.push((listed, packs));
+        if self.chunks >= Self::CHUNKS { self.flush(index) } else { Ok(()) }
+    }
+
+    fn flush(&mut self, index: &Index) -> Result<(), RepoError> {
+        let batch = std::mem::take(self);
+        if batch.additions.is_empty() {
+            return Ok(());
+        }
+        let additions: Vec<_> = batch.additions.iter().map(|(listed, packs)| (*listed, packs.as_slice())).collect();
+        index.insert(&additions)
+    }
 }
 
 impl Index {
@@ -60,6 +88,7 @@ impl Index {
         let mut missing: Vec<ObjectId> =
             segments_listed.into_iter().filter(|id| report.rebuilt || !known.contains(id)).collect();
         missing.sort_unstable();
+        let mut batch = Batch::default();
         for id in missing {
             match segments::read(repository, id) {
                 Ok(mut segment) => {
@@ -74,13 +103,14 @@ impl Index {
                     // A segment with packs that are not there is not noted as read: it is read each time, so that what is
                     // missing is told each time, and found when it is back.
                     let is_complete = segment.packs.len() == listed;
-                    self.insert(if is_complete { Listed::By(id) } else { Listed::Partly }, &segment.packs)?;
+                    batch.add(self, if is_complete { Listed::By(id) } else { Listed::Partly }, segment.packs)?;
                     report.segments_new += 1;
                 }
                 Err(error) if error.is_damage() => report.damaged.push((id, error)),
                 Err(error) => return Err(error),
             }
         }
+        batch.flush(self)?;
         report.adopted = self.adopt_unlisted(repository, on_storage.keys())?;
         self.load_filter()?;
         Ok(report)
@@ -93,7 +123,7 @@ impl Index {
         on_storage: impl Iterator<Item = &'a ObjectId>,
     ) -> Result<usize, RepoError> {
         let unknown = {
-            let transaction = cached!(self, self.database.begin_read())?;
+            let transaction = cached!(self, self.database()?.begin_read())?;
             let numbers = cached!(self, transaction.open_table(PACK_NUMBERS))?;
             let mut unknown = Vec::new();
             for id in on_storage {
@@ -103,7 +133,8 @@ impl Index {
             }
             unknown
         };
-        let mut found = Vec::new();
+        let mut adopted = 0;
+        let mut batch = Batch::default();
         for id in unknown {
             match packer::read_listing(
                 &**repository.storage(),
@@ -111,19 +142,20 @@ impl Index {
                 repository.id(),
                 ObjectName::pack(id),
             ) {
-                Ok(pack) => found.push(pack),
+                Ok(pack) => {
+                    adopted += 1;
+                    batch.add(self, Listed::Nowhere, vec![pack])?;
+                }
                 Err(error) if error.is_damage() => {}
                 Err(error) => return Err(error),
             }
         }
-        if !found.is_empty() {
-            self.adopt(&found)?;
-        }
-        Ok(found.len())
+        batch.flush(self)?;
+        Ok(adopted)
     }
 
     fn clear(&self) -> Result<(), RepoError> {
-        let transaction = cached!(self, self.database.begin_write())?;
+        let transaction = cached!(self, self.database()?.begin_write())?;
         cached!(self, transaction.delete_table(CHUNKS))?;
         cached!(self, transaction.delete_table(PACKS))?;
         cached!(self, transaction.delete_table(PACK_NUMBERS))?;
