@@ -15,7 +15,7 @@
 mod common;
 
 use common::sources::noise;
-use common::{CHEAP, Fixture, PACK_SIZE, chain, password, small_config};
+use common::{CHEAP, Fixture, PACK_SIZE, chain, pace, password, small_config};
 use sheaf::disk::{DiskOffset, ReadAt, ReadError};
 use sheaf::ids::ObjectId;
 use sheaf::names::ObjectKind;
@@ -88,7 +88,7 @@ impl Scene {
 /// Runs the backup with the fault at every write.
 fn fail_at_every_write(fault: Fault) {
     let scene = Scene::new();
-    for write in 0.. {
+    for write in (0..).step_by(pace()) {
         let (medium, machine) = scene.copy(write, fault);
         let result = machine.backup("new", &scene.disk);
         if medium.writes() <= write {

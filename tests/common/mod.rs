@@ -71,15 +71,25 @@ pub(crate) fn password() -> Password {
     Password::new(PASSWORD.as_bytes().to_vec())
 }
 
-/// A temporary folder, in memory where the system has such a place: syncing a file there costs nothing.
+/// A folder in memory, where the system has one with room.
+fn memory() -> Option<&'static Path> {
+    let memory = Path::new("/dev/shm");
+    sheaf::image::free_space(memory).is_some_and(|bytes| bytes > 1 << 30).then_some(memory)
+}
+
+/// 1 where syncing a file costs nothing. Elsewhere tests that go through hundreds of cases take each seventh.
+pub(crate) fn pace() -> usize {
+    if memory().is_some() { 1 } else { 7 }
+}
+
+/// A temporary folder, in memory where the system has such a place with room: syncing a file there costs nothing.
 pub(crate) fn folder() -> TempDir {
     let builder = || {
         let mut builder = tempfile::Builder::new();
         builder.prefix("sheaf-test-");
         builder
     };
-    let memory = Path::new("/dev/shm");
-    let made = if memory.is_dir() { builder().tempdir_in(memory) } else { builder().tempdir() };
+    let made = memory().map_or_else(|| builder().tempdir(), |memory| builder().tempdir_in(memory));
     made.or_else(|_| builder().tempdir()).expect("a temporary folder")
 }
 
