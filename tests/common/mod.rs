@@ -103,8 +103,13 @@ pub(crate) struct Fixture {
 impl Fixture {
     /// Makes a repository on this storage, and a machine that uses it.
     pub(crate) fn make(storage: impl Storage + 'static) -> Self {
+        Self::make_with(storage, small_config())
+    }
+
+    /// As [`Self::make`], with other parameters.
+    pub(crate) fn make_with(storage: impl Storage + 'static, config: ConfigRecord) -> Self {
         let fixture = Self::open(storage);
-        let options = InitOptions { config: small_config(), label: "test".to_owned(), cost: CHEAP };
+        let options = InitOptions { config, label: "test".to_owned(), cost: CHEAP };
         Repository::init(Arc::clone(&fixture.storage), options, &password()).expect("a new repository");
         fixture
     }

@@ -7,7 +7,7 @@
 
 use super::{Fixture, Object, Scene, assert_names_an_object, chain, flipped, name_for};
 use crate::common::sources::noise;
-use crate::common::{pace, password};
+use crate::common::{pace, password, small_config};
 use sheaf::format::config::{Config, ConfigRecord};
 use sheaf::format::pack::{FOOTER_LENGTH, PACK_HEADER_LENGTH, PackKind, with_offsets};
 use sheaf::names::{ObjectKind, ObjectName};
@@ -238,10 +238,12 @@ fn a_forged_copy_of_a_pack_beside_the_original_changes_nothing() {
 
 #[test]
 fn damage_to_any_chunk_of_metadata_names_pack_and_snapshot() {
-    // Large enough for a reference list of several chunks with a node above them.
+    // More chunks than a chunk of a reference list may name, so that there is a node above several of them.
     let medium = SimStorage::new();
-    let machine = Fixture::make(medium.clone());
-    let disk = noise(1, 8 << 20);
+    let mut config = small_config();
+    (config.chunking.min, config.chunking.average, config.chunking.max) = (256, 512, 1024);
+    let machine = Fixture::make_with(medium.clone(), config);
+    let disk = noise(1, 3 << 20);
     let snapshot = machine.backup("large", &disk).expect("a backup").snapshot;
     let repository = machine.repository().expect("sound");
     let mut chunks = 0;
@@ -268,5 +270,6 @@ fn damage_to_any_chunk_of_metadata_names_pack_and_snapshot() {
         }
         medium.overwrite(name, bytes);
     }
-    assert!(chunks > 6, "{chunks} chunks are too few for a tree");
+    // Two leaves and a node of the list, the map, and two levels of the data tree.
+    assert!(chunks >= 7, "{chunks} chunks of metadata");
 }
