@@ -15,10 +15,11 @@
 mod common;
 
 use common::sources::noise;
-use common::{CHEAP, Fixture, PACK_SIZE, chain, password, small_config};
+use common::{CHEAP, Fixture, PACK_SIZE, chain, pace, password, small_config};
+use sheaf::disk::{DiskOffset, ReadAt, ReadError};
 use sheaf::ids::ObjectId;
 use sheaf::names::ObjectKind;
-use sheaf::ops::monitor::{Advance, Monitor, Phase};
+use sheaf::ops::monitor::{Advance, Monitor, Phase, Silent};
 use sheaf::ops::{Cancel, OpsError};
 use sheaf::repo::open::{InitOptions, Repository};
 use sheaf::storage::sim::{Fault, SimStorage};
@@ -87,7 +88,7 @@ impl Scene {
 /// Runs the backup with the fault at every write.
 fn fail_at_every_write(fault: Fault) {
     let scene = Scene::new();
-    for write in 0.. {
+    for write in (0..).step_by(pace()) {
         let (medium, machine) = scene.copy(write, fault);
         let result = machine.backup("new", &scene.disk);
         if medium.writes() <= write {
@@ -224,4 +225,46 @@ fn a_backup_that_is_stopped_at_any_point_keeps_what_it_stored_and_makes_no_snaps
         at += 1;
     }
     assert!(at >= 3 && kept.last() > Some(&20), "{at} stops kept {kept:?} packs");
+}
+
+/// A disk at whose read of a given number somebody asks to stop.
+struct StopAt {
+    disk: Vec<u8>,
+    cancel: Cancel,
+    reads: AtomicU64,
+    at: u64,
+}
+
+impl ReadAt for StopAt {
+    fn size(&self) -> u64 {
+        self.disk.size()
+    }
+
+    fn read_at(&self, offset: DiskOffset, buffer: &mut [u8]) -> Result<(), ReadError> {
+        if self.reads.fetch_add(1, Ordering::SeqCst) == self.at {
+            self.cancel.cancel();
+        }
+        self.disk.read_at(offset, buffer)
+    }
+}
+
+#[test]
+fn a_backup_that_is_stopped_while_it_reads_stores_and_lists_what_it_has_read() {
+    // Four reads of at most 4 MiB, which are 64 packs and more each.
+    let disk = noise(4, 13 << 20);
+    for at in 0..4 {
+        let medium = SimStorage::new();
+        let machine = Fixture::make(medium.clone());
+        let cancel = Cancel::default();
+        let source = StopAt { disk: disk.clone(), cancel: cancel.clone(), reads: AtomicU64::new(0), at };
+        let stopped = machine.backup_with("new", &source, &Silent, &cancel);
+        assert!(matches!(stopped, Err(OpsError::Interrupted)), "{stopped:?}");
+        assert_eq!(source.reads.load(Ordering::SeqCst), at + 1, "a stop is heard before the next read");
+        let stored = medium.names(ObjectKind::Pack).len();
+        assert!(stored as u64 >= at * 64 && machine.listed_packs().len() == stored, "read {at}: {stored} packs");
+        assert!(machine.snapshots().is_empty());
+        let next = machine.backup("new", &disk).expect("a backup");
+        assert_eq!((next.packs_adopted, machine.packs().stored_twice()), (0, 0), "read {at}");
+        machine.assert_sound(&[(next.snapshot, &disk)], &format!("stopped at read {at}"));
+    }
 }

@@ -106,6 +106,12 @@ fn repo(error: &RepoError) -> (u8, Option<&'static str>) {
             Some("put the folder `keys` back from a copy of the repository: without a key bundle nobody can read it"),
         ),
         RepoError::Storage(error) => (FAILED, storage(error)),
+        RepoError::Cache { .. } => (
+            FAILED,
+            Some(
+                "--cache-dir puts it where there is room and it can be written to; `sheaf cache remove` removes a broken one",
+            ),
+        ),
         error if error.is_damage() => {
             (FAILED, Some("`sheaf check --read-data` says what else is damaged, and what is not"))
         }

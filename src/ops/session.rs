@@ -7,6 +7,7 @@
 use super::OpsError;
 use super::monitor::{Monitor, Phase};
 use crate::ids::RepositoryId;
+use crate::names::ObjectName;
 use crate::repo::RepoError;
 use crate::repo::index::{Index, SyncReport};
 use crate::repo::open::Repository;
@@ -48,11 +49,11 @@ pub fn prepare(
     for (id, error) in &report.damaged {
         monitor.warn(&format!("index/{id} cannot be used: {error}; its packs are read instead"));
     }
-    if !report.missing_packs.is_empty() {
-        let first = report.missing_packs[0];
+    if let Some((first, more)) = report.missing_packs.split_first() {
+        let first = ObjectName::pack(*first);
+        let more = if more.is_empty() { String::new() } else { format!(" (and {} more)", more.len()) };
         monitor.warn(&format!(
-            "{} packs that the index lists are missing or have another size (first: packs/{first}); run `sheaf check`",
-            report.missing_packs.len()
+            "{first}{more} is not there, or has another size than the index says; `sheaf check` says what that touches"
         ));
     }
     Ok((ChunkStore { repository, index }, report))

@@ -160,7 +160,7 @@ pub enum RepoError {
         candidates: Vec<String>,
     },
     /// The local index failed.
-    #[error("the local index at {path} failed; `sheaf cache remove` and try again")]
+    #[error("the local index at {path} failed")]
     Cache {
         /// Where it lies.
         path: String,

@@ -71,15 +71,25 @@ pub(crate) fn password() -> Password {
     Password::new(PASSWORD.as_bytes().to_vec())
 }
 
-/// A temporary folder, in memory where the system has such a place: syncing a file there costs nothing.
+/// A folder in memory, where the system has one with room.
+fn memory() -> Option<&'static Path> {
+    let memory = Path::new("/dev/shm");
+    sheaf::image::free_space(memory).is_some_and(|bytes| bytes > 1 << 30).then_some(memory)
+}
+
+/// 1 where syncing a file costs nothing. Elsewhere tests that go through hundreds of cases take each seventh.
+pub(crate) fn pace() -> usize {
+    if memory().is_some() { 1 } else { 7 }
+}
+
+/// A temporary folder, in memory where the system has such a place with room: syncing a file there costs nothing.
 pub(crate) fn folder() -> TempDir {
     let builder = || {
         let mut builder = tempfile::Builder::new();
         builder.prefix("sheaf-test-");
         builder
     };
-    let memory = Path::new("/dev/shm");
-    let made = if memory.is_dir() { builder().tempdir_in(memory) } else { builder().tempdir() };
+    let made = memory().map_or_else(|| builder().tempdir(), |memory| builder().tempdir_in(memory));
     made.or_else(|_| builder().tempdir()).expect("a temporary folder")
 }
 
@@ -93,8 +103,13 @@ pub(crate) struct Fixture {
 impl Fixture {
     /// Makes a repository on this storage, and a machine that uses it.
     pub(crate) fn make(storage: impl Storage + 'static) -> Self {
+        Self::make_with(storage, small_config())
+    }
+
+    /// As [`Self::make`], with other parameters.
+    pub(crate) fn make_with(storage: impl Storage + 'static, config: ConfigRecord) -> Self {
         let fixture = Self::open(storage);
-        let options = InitOptions { config: small_config(), label: "test".to_owned(), cost: CHEAP };
+        let options = InitOptions { config, label: "test".to_owned(), cost: CHEAP };
         Repository::init(Arc::clone(&fixture.storage), options, &password()).expect("a new repository");
         fixture
     }

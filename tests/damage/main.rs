@@ -98,9 +98,10 @@ impl Scene {
         SimStorage::from_objects(self.objects.clone())
     }
 
-    /// The first object of this role.
+    /// The largest object of this role. Names are random, sizes are not.
     fn named(&self, role: &str) -> ObjectName {
-        *self.roles.iter().find(|(_, its)| *its == role).expect("an object of this role").0
+        let names = self.roles.iter().filter(|(_, its)| *its == role).map(|(name, _)| *name);
+        names.max_by_key(|name| self.objects[name].len()).expect("an object of this role")
     }
 
     /// The object that is damaged, and another one of its kind.
