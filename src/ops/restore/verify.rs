@@ -5,7 +5,8 @@
 
 use super::batches::{Batch, Batches, Filler};
 use super::target::Target;
-use crate::disk::{DiskOffset, Extent, file_read_full_at, is_zero};
+use crate::disk::{DiskOffset, Extent, ReadAt, file_read_full_at, is_zero};
+use crate::image::RawDisk;
 use crate::ops::monitor::{Advance, Monitor};
 use crate::ops::{Cancel, OpsError, worker_count};
 use crate::repo::keyring::Domain;
@@ -22,12 +23,14 @@ pub(super) fn verify(
     monitor: &dyn Monitor,
     cancel: &Cancel,
 ) -> Result<(), OpsError> {
+    let medium = RawDisk::open(target.path())?;
     std::thread::scope(|scope| {
         let (sender, batches) = bounded::<Batch>(4);
+        let medium = &medium;
         let workers: Vec<_> = (0..worker_count())
             .map(|_| {
                 let batches = batches.clone();
-                scope.spawn(move || compare_batches(disk, target, monitor, cancel, &batches))
+                scope.spawn(move || compare_batches(disk, (target, medium), monitor, cancel, &batches))
             })
             .collect();
         drop(batches);
@@ -53,7 +56,7 @@ pub(super) fn verify(
 
 fn compare_batches(
     disk: &SnapshotDisk,
-    target: &Target,
+    (target, medium): (&Target, &RawDisk),
     monitor: &dyn Monitor,
     cancel: &Cancel,
     batches: &Receiver<Batch>,
@@ -74,24 +77,37 @@ fn compare_batches(
             }
         }
         for hole in &batch.holes {
-            compare_zeros(target, *hole, cancel, &mut buffer)?;
+            compare_zeros(target, medium, *hole, cancel, &mut buffer)?;
         }
         monitor.advance(Advance { bytes: batch.passed, ..Advance::default() });
     }
     Ok(())
 }
 
-fn compare_zeros(target: &Target, hole: Extent, cancel: &Cancel, buffer: &mut Vec<u8>) -> Result<(), OpsError> {
-    let mut done = 0;
-    while done < hole.length {
+/// What a file does not even have on its medium is zeros and need not be read.
+fn compare_zeros(
+    target: &Target,
+    medium: &RawDisk,
+    hole: Extent,
+    cancel: &Cancel,
+    buffer: &mut Vec<u8>,
+) -> Result<(), OpsError> {
+    let end = hole.start.0 + hole.length;
+    let mut position = hole.start.0;
+    let source_name = || target.path().display().to_string();
+    while position < end {
         cancel.check()?;
-        let start = DiskOffset(hole.start.0 + done);
-        let count = usize::try_from(hole.length - done).unwrap_or(STEP).min(STEP);
-        read(target, start, count, buffer)?;
+        let data = medium
+            .next_data(DiskOffset(position))
+            .map_err(|source| OpsError::Source { source_name: source_name(), source })?;
+        let Some(data) = data.filter(|data| data.start < end) else { return Ok(()) };
+        position = position.max(data.start);
+        let count = usize::try_from(data.end.min(end).saturating_sub(position)).unwrap_or(STEP).clamp(1, STEP);
+        read(target, DiskOffset(position), count, buffer)?;
         if !is_zero(buffer) {
-            return Err(OpsError::Verify { path: target.path().to_owned(), offset: start });
+            return Err(OpsError::Verify { path: target.path().to_owned(), offset: DiskOffset(position) });
         }
-        done += count as u64;
+        position += count as u64;
     }
     Ok(())
 }
