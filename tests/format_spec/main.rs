@@ -712,6 +712,10 @@ fn the_seeds_of_the_fuzz_targets_are_the_examples() {
     let mut found = BTreeMap::new();
     for target in std::fs::read_dir(folder).expect("fuzz/seeds is there") {
         let target = target.expect("an entry");
+        // Seeds of targets that are no stored structure are their own.
+        if !SEEDS.iter().any(|(name, _)| target.file_name() == *name) {
+            continue;
+        }
         for file in std::fs::read_dir(target.path()).expect("a folder") {
             let file = file.expect("an entry");
             let name = Path::new(&target.file_name()).join(file.file_name());

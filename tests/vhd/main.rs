@@ -12,6 +12,7 @@ use sheaf::image::RawDisk;
 use sheaf::image::composed::ComposedFile;
 use sheaf::image::container::Composed;
 use sheaf::image::vhd::{Geometry, Kind, VhdDisk, VhdIdentity, VhdLayout, is_vhd};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -197,11 +198,9 @@ fn compare_by_qemu(raw: &Path, vhd: &Path, size: u64) {
     tools::run("qemu-img", &["compare", "-f", "raw", "-F", "vpc", text(raw), text(vhd)]);
 }
 
-/// Writes the seeds of the fuzz target: `cargo test --test vhd -- --ignored write_the_seeds`.
-#[test]
-#[ignore = "writes into the repository"]
-fn write_the_seeds() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/vhd");
+/// The seeds of the fuzz target by their names.
+fn seeds() -> BTreeMap<String, Vec<u8>> {
+    let mut seeds = BTreeMap::new();
     for (name, depth, kind) in
         [("fixed", 0, 2), ("dynamic", 0, 3), ("child-of-fixed", 1, 2), ("child-of-dynamic", 1, 3)]
     {
@@ -213,8 +212,31 @@ fn write_the_seeds() {
         files.resize(2, Vec::new());
         let length = (files[0].len() as u32).to_le_bytes();
         // The first byte has checksums put right, so that changed bytes get further.
-        let seed = [&[1], &length[..], &files[0], &files[1]].concat();
-        assert!(seed.len() < 64 << 10);
-        std::fs::write(folder.join(name), seed).expect("written");
+        seeds.insert(name.to_owned(), [&[1], &length[..], &files[0], &files[1]].concat());
+    }
+    seeds
+}
+
+fn seed_folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/vhd")
+}
+
+#[test]
+fn the_seeds_of_the_fuzz_target_are_those_of_the_writer() {
+    let mut found = BTreeMap::new();
+    for file in std::fs::read_dir(seed_folder()).expect("it is there") {
+        let file = file.expect("an entry");
+        let name = file.file_name().into_string().expect("a name");
+        found.insert(name, std::fs::read(file.path()).expect("a seed"));
+    }
+    // Not `assert_eq`, which would print all of them.
+    assert!(found == seeds(), "write them anew: cargo test --test vhd -- --ignored write_the_seeds");
+}
+
+#[test]
+#[ignore = "writes into the repository"]
+fn write_the_seeds() {
+    for (name, seed) in seeds() {
+        std::fs::write(seed_folder().join(name), seed).expect("written");
     }
 }
