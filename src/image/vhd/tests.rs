@@ -6,7 +6,7 @@ use super::super::container::{Composed, FileOffset, FindParent, ParentHint, Plac
 use super::footer::MAX_SIZE;
 use super::{Geometry, Kind, VhdDisk, VhdError, VhdFacts, VhdIdentity, VhdLayout, is_vhd};
 use crate::disk::{DiskOffset, ReadAt, ReadError};
-use proptest::prelude::*;
+use proptest::{collection, prop_assert, prop_assert_eq, proptest};
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
@@ -84,7 +84,7 @@ fn dynamic(disk: Sectors, block: u32) -> Vec<u8> {
 proptest! {
     #[test]
     fn a_dynamic_disk_reads_as_what_it_was_made_of(
-        runs in prop::collection::vec((0..3_u8, 1..20_usize), 1..12), shift in 0..5_u32, from in 0..40_000_u64, length in 0..40_000_u64,
+        runs in collection::vec((0..3_u8, 1..20_usize), 1..12), shift in 0..5_u32, from in 0..40_000_u64, length in 0..40_000_u64,
     ) {
         let sectors: Vec<u8> = runs.iter().flat_map(|(fill, count)| vec![*fill; *count]).collect();
         let expected = bytes(&Sectors(sectors.clone()));
