@@ -6,9 +6,13 @@
 //! - Only `linux.rs` and `linux_sysfs.rs` know an operating system. `portable.rs` has the same functions for all others;
 //!   it reads regular files and claims to know nothing else.
 
+pub mod composed;
+pub mod container;
+mod data_search;
 pub mod facts;
 pub mod raw;
 pub mod resilient;
+pub mod vhd;
 
 #[cfg(target_os = "linux")]
 mod linux;
@@ -83,6 +87,15 @@ pub enum ImageError {
         /// Which bytes, and why.
         #[source]
         source: ReadError,
+    },
+    /// It is a VHD that cannot be read.
+    #[error("{} is not a VHD that can be read", path.display())]
+    Vhd {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: Box<vhd::VhdError>,
     },
 }
 
