@@ -12,10 +12,11 @@ use super::bitmap::BitmapFault;
 use super::disk::VhdxDisk;
 use super::error::VhdxError;
 use super::replayed::Bytes;
-use crate::disk::{DiskOffset, Extent, ReadAt, ReadError};
+use crate::disk::{DiskOffset, ReadAt, ReadError};
 
-/// Bytes of data up to which neighbouring runs are given as one by [`ReadAt::next_data`].
-const MERGE: u64 = 8 << 20;
+/// Bytes up to which [`ReadAt::next_data`] gives neighbouring runs as one, so that a disk whose sectors lie in turn in a
+/// child and its parent is not read sector by sector.
+const MERGE: u64 = 1 << 20;
 
 /// Where bytes of the disk are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,32 +64,35 @@ impl VhdxDisk {
     ///
     /// An item is an error where a sector bitmap cannot be read, and where the disk's bytes come from the log, which has
     /// no business with them ([MS-VHDX] §2.3): they lie nowhere in the file. The iterator ends there.
-    pub fn runs(&self, extent: Extent) -> Runs<'_> {
-        let end = extent.start.0.saturating_add(extent.length).min(self.size);
-        Runs { disk: self, at: extent.start.0.min(end), end }
+    pub fn runs(&self, range: Range<u64>) -> Runs<'_> {
+        Runs { disk: self, at: range.start, end: range.end.min(self.size) }
     }
 
-    /// The first run of data in a piece of the disk that has one source.
-    fn data_in(&self, source: Source, piece: Range<u64>) -> Result<Option<Range<u64>>, ReadError> {
-        let length = piece.end - piece.start;
-        match source {
-            Source::Zero => Ok(None),
-            Source::Log(_) => Ok(Some(piece)),
-            Source::File(place) => {
-                let found = self.file.data_in(place.0..place.0 + length);
-                let found = found.map_err(|error| on_disk(error, piece.start, length))?;
-                Ok(found.map(|data| piece.start + (data.start - place.0)..piece.start + (data.end - place.0)))
-            }
-            Source::Parent => match &self.parent {
-                Some(parent) => {
-                    let found = parent.next_data(DiskOffset(piece.start))?;
-                    Ok(found
-                        .map(|data| data.start.max(piece.start)..data.end.min(piece.end))
-                        .filter(|data| data.start < data.end))
+    /// The first run of bytes in a part of the disk that may be anything but zeros; no longer than one source is. No file
+    /// of the chain is asked about more than this part: so a search costs what the part holds, however the children cut it.
+    fn first_data(&self, range: Range<u64>) -> Result<Option<Range<u64>>, ReadError> {
+        let mut at = range.start;
+        while at < range.end {
+            let (source, run) = self.locate_to_read(at)?;
+            let piece = at..at.saturating_add(run).min(range.end);
+            at = piece.end;
+            let found = match (source, &self.parent) {
+                (Source::Zero, _) => None,
+                (Source::File(place), _) => {
+                    let length = piece.end - piece.start;
+                    let data = self.file.data_in(place.0..place.0 + length);
+                    let data = data.map_err(|error| on_disk(error, piece.start, length))?;
+                    data.map(|data| piece.start + (data.start - place.0)..piece.start + (data.end - place.0))
                 }
-                None => Ok(Some(piece)),
-            },
+                (Source::Parent, Some(parent)) => parent.first_data(piece)?,
+                // Reading it says what is wrong, where there is no parent.
+                (Source::Log(_) | Source::Parent, _) => Some(piece),
+            };
+            if found.is_some() {
+                return Ok(found);
+            }
         }
+        Ok(None)
     }
 }
 
@@ -127,25 +131,14 @@ impl ReadAt for VhdxDisk {
     }
 
     fn next_data(&self, from: DiskOffset) -> Result<Option<Range<u64>>, ReadError> {
-        let mut found: Option<Range<u64>> = None;
-        let mut at = from.0;
-        while at < self.size {
-            let (source, run) = self.locate_to_read(at)?;
-            let piece = at..at + run;
-            let data = self.data_in(source, piece.clone())?;
-            let is_whole = data.as_ref().is_some_and(|data| data.end == piece.end);
-            found = match (found, data) {
-                (None, None) => None,
-                (None, data) => data,
-                (Some(before), Some(data)) if data.start == before.end => Some(before.start..data.end),
-                (found, _) => return Ok(found),
-            };
-            match &found {
-                Some(data) if !is_whole || data.end - data.start >= MERGE => break,
-                _ => at = piece.end,
+        let Some(mut data) = self.first_data(from.0..self.size)? else { return Ok(None) };
+        while data.end - data.start < MERGE {
+            match self.first_data(data.end..data.end.saturating_add(MERGE).min(self.size))? {
+                Some(next) if next.start == data.end => data.end = next.end,
+                _ => break,
             }
         }
-        Ok(found)
+        Ok(Some(data))
     }
 
     fn sector_size(&self) -> u32 {
