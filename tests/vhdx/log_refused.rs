@@ -75,6 +75,20 @@ fn a_file_shorter_than_its_log_says_is_refused() {
 }
 
 #[test]
+fn a_log_that_makes_the_file_longer_than_files_are_is_refused() {
+    let (_, mut file) = disk();
+    for last in [u64::MAX, 1 << 63] {
+        let entries = [Entry { last, ..entry(&file, 1, 4096, 4096, vec![]) }];
+        make_pending(&mut file, &entries);
+        let error = refused(file.clone());
+        assert!(
+            error.contains("the size that a log entry gives the file at offset 1052728 of the VHDX file"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
 fn a_log_that_writes_where_it_may_not_is_refused() {
     let (_, sound) = disk();
     for write in [
@@ -84,6 +98,7 @@ fn a_log_that_writes_where_it_may_not_is_refused() {
         Write::Data(LOG + 4096, bytes(1, 4096)),
         Write::Zero(LOG - 4096, 8192),
         Write::Zero(4096 * 4096, u64::MAX - 4095),
+        Write::Zero(1 << 62, 1 << 62),
     ] {
         let mut file = sound.clone();
         let entries = [entry(&file, 1, 4096, 4096, vec![write])];

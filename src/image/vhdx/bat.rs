@@ -174,7 +174,7 @@ impl BlockMap {
         let place = if is_in_file { check_place(BLOCK, entry, at, self.needed(block), file_size)? } else { 0 };
         if let Some(last) = self.stretches.last()
             && last.kind == kind
-            && (!is_in_file || last.place + (block - u64::from(last.first)) * self.block_size == place)
+            && (!is_in_file || last.place.checked_add((block - u64::from(last.first)) * self.block_size) == Some(place))
         {
             return Ok(());
         }

@@ -19,6 +19,9 @@ use super::{Guid, LOG_SECTOR, REGION_TABLES, crc};
 /// Bytes of the largest log that is replayed; Windows and QEMU make logs of 1 MiB.
 pub const LOG_LIMIT: u64 = 64 << 20;
 
+/// Bytes of the largest file that a log may ask for. No system has larger ones, and offsets below it never overflow.
+const MAX_FILE_SIZE: u64 = i64::MAX as u64;
+
 const ENTRY_SIGNATURE: &[u8; 4] = b"loge";
 const ENTRY_LENGTH: usize = 8;
 const TAIL: usize = 12;
@@ -224,6 +227,11 @@ pub(super) fn replay(file: &ReplayedFile, log: &LogPlace, id: Guid, limit: u64) 
         let what = "what the log says was written";
         return Err(VhdxError::Truncated { what, offset: FileOffset(0), length: head.flushed, size: file.size() });
     }
+    if head.last > MAX_FILE_SIZE {
+        let at = FileOffset(log.offset.0 + (head.position + LAST_FILE_OFFSET) as u64);
+        let expected = format_args!("at most {MAX_FILE_SIZE}");
+        return Err(VhdxError::wrong("the size that a log entry gives the file", at, expected, head.last));
+    }
     let mut builder = PatchBuilder::default();
     for entry in &sequence {
         let mut data = entry.descriptor_sectors();
@@ -255,6 +263,7 @@ fn check_target(log: &LogPlace, entry: &Entry, offset: u64, length: u64) -> Resu
     let (start, end) = (log.offset.0, log.offset.0 + log.length);
     let is_allowed = offset
         .checked_add(length)
+        .filter(|target| *target <= MAX_FILE_SIZE)
         .is_some_and(|target| length == 0 || (offset >= REGION_TABLES[0].0 && (target <= start || offset >= end)));
     if is_allowed {
         return Ok(());
