@@ -13,6 +13,7 @@ pub mod facts;
 pub mod raw;
 pub mod resilient;
 pub mod vhd;
+pub mod vhdx;
 
 #[cfg(target_os = "linux")]
 mod linux;
