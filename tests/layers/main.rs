@@ -124,7 +124,13 @@ fn untidy(file: &str, text: &str) -> Vec<String> {
 
 /// True when a file names an operating system.
 fn names_a_system(text: &str) -> bool {
-    tokens(text).iter().any(|(_, token)| matches!(token, Token::Word(word) if SYSTEM_WORDS.contains(&word.as_str())))
+    let tokens = tokens(text);
+    // A method of that name, such as `slice.windows(2)`, names none.
+    let is_method = |at: usize| at > 0 && matches!(tokens[at - 1].1, Token::Mark('.'));
+    (0..tokens.len()).any(|at| match &tokens[at].1 {
+        Token::Word(word) => SYSTEM_WORDS.contains(&word.as_str()) && !is_method(at),
+        _ => false,
+    })
 }
 
 /// All files below `src`: the path from there, and the text.
