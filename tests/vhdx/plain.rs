@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use sheaf::disk::{DiskOffset, ReadAt, ReadError};
+use sheaf::image::composed::ComposedFile;
 use sheaf::image::container::{Composed, Place};
 use sheaf::image::vhdx::{Guid, VhdxDisk, VhdxError, VhdxLayout, VhdxParameters, VhdxWarning, crc, is_vhdx};
 
@@ -297,7 +298,7 @@ fn blocks_in_any_order_are_read_and_merged() {
     assert_same(&disk, &model);
     check_runs(&disk, &file);
     // Blocks that do not follow one another in the file are one run of data all the same.
-    assert_eq!(disk.next_data(DiskOffset(MIB / 2)).unwrap(), Some(MIB / 2..2 * MIB));
+    assert_eq!(disk.next_data(DiskOffset(MIB / 2)).unwrap(), Some(MIB / 2..17 * MIB));
 }
 
 #[test]
@@ -305,4 +306,19 @@ fn a_composed_file_is_the_same_each_time() {
     let model = Model::with_data(5 * MIB, 3);
     let layout = || VhdxLayout::new(model.size(), model.ranges(), parameters(MIB, 512, false)).unwrap();
     assert_eq!(compose(&model, &layout()), compose(&model, &layout()));
+}
+
+#[test]
+fn a_composed_file_is_a_disk_of_its_own() {
+    let model = Model::with_data(70 * MIB - 512, 9);
+    for is_fixed in [false, true] {
+        let layout = VhdxLayout::new(model.size(), model.ranges(), parameters(2 * MIB, 512, is_fixed)).unwrap();
+        let plain = compose(&model, &layout);
+        let file = ComposedFile::new(Arc::new(model.clone()), Box::new(layout)).unwrap();
+        assert_same(&file, &plain);
+        let disk = open(file).unwrap();
+        assert_same(&disk, &model);
+        // The disk's own holes are holes of the file, and of the disk in it.
+        assert_eq!(disk.next_data(DiskOffset(0)).unwrap(), Some(0..8192));
+    }
 }

@@ -245,7 +245,7 @@ impl BlockMap {
             Occupied { start: *place, end: *place + MIB, what: BITMAP, named_at }
         }));
         others.sort_by_key(|place| place.start);
-        if let Some(pair) = others.windows(2).find(|pair| pair[1].start < pair[0].end) {
+        if let Some(pair) = others.array_windows().find(|pair: &&[_; 2]| pair[1].start < pair[0].end) {
             return Err(pair[1].overlap(&pair[0]));
         }
         // Indices are a quarter of what the stretches take.

@@ -215,13 +215,13 @@ fn items(table: &[u8], region: Region) -> Result<Vec<Item>, VhdxError> {
 fn check_distinct(items: &[Item]) -> Result<(), VhdxError> {
     let mut sorted: Vec<&Item> = items.iter().collect();
     sorted.sort_by_key(|item| (item.id, item.flags & IS_USER));
-    let same = |pair: &&[&Item]| pair[0].id == pair[1].id && (pair[0].flags ^ pair[1].flags) & IS_USER == 0;
-    if let Some(pair) = sorted.windows(2).find(same) {
+    let same = |pair: &&[&Item; 2]| pair[0].id == pair[1].id && (pair[0].flags ^ pair[1].flags) & IS_USER == 0;
+    if let Some(pair) = sorted.array_windows().find(same) {
         return Err(VhdxError::wrong("a metadata item's identifier", pair[1].entry_at, "each one once", pair[1].id));
     }
     sorted.retain(|item| item.length > 0);
     sorted.sort_by_key(|item| item.offset);
-    if let Some(pair) = sorted.windows(2).find(|pair| pair[1].offset < pair[0].offset + pair[0].length) {
+    if let Some(pair) = sorted.array_windows().find(|pair: &&[_; 2]| pair[1].offset < pair[0].offset + pair[0].length) {
         let field = FileOffset(pair[1].entry_at.0 + ITEM_OFFSET as u64);
         let expected = format_args!("at least {}, where another item ends", pair[0].offset + pair[0].length);
         return Err(VhdxError::wrong("the place of a metadata item", field, expected, pair[1].offset));

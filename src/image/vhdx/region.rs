@@ -150,11 +150,11 @@ fn check(bytes: &[u8], at: FileOffset, file_size: u64, log: Option<&LogPlace>) -
         }
     }
     kinds.sort_unstable();
-    if let Some(pair) = kinds.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+    if let Some(pair) = kinds.array_windows().find(|pair: &&[_; 2]| pair[0].0 == pair[1].0) {
         return Err(VhdxError::wrong("a region's kind", FileOffset(pair[1].1), "each kind once", pair[1].0));
     }
     occupied.sort_by_key(|place| (place.start, place.end));
-    if let Some(pair) = occupied.windows(2).find(|pair| pair[1].start < pair[0].end) {
+    if let Some(pair) = occupied.array_windows().find(|pair: &&[_; 2]| pair[1].start < pair[0].end) {
         return Err(pair[1].overlap(&pair[0]));
     }
     let missing = |what| VhdxError::wrong("the region table", at, format_args!("an entry for {what}"), "none");

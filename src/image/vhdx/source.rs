@@ -7,16 +7,13 @@
 use std::ops::Range;
 
 use super::super::container::{FileOffset, Place, Run};
+use super::super::data_search::joined;
 use super::bat::Kind;
 use super::bitmap::BitmapFault;
 use super::disk::VhdxDisk;
 use super::error::VhdxError;
 use super::replayed::Bytes;
 use crate::disk::{DiskOffset, ReadAt, ReadError};
-
-/// Bytes up to which [`ReadAt::next_data`] gives neighbouring runs as one, so that a disk whose sectors lie in turn in a
-/// child and its parent is not read sector by sector.
-const MERGE: u64 = 1 << 20;
 
 /// Where bytes of the disk are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -131,14 +128,7 @@ impl ReadAt for VhdxDisk {
     }
 
     fn next_data(&self, from: DiskOffset) -> Result<Option<Range<u64>>, ReadError> {
-        let Some(mut data) = self.first_data(from.0..self.size)? else { return Ok(None) };
-        while data.end - data.start < MERGE {
-            match self.first_data(data.end..data.end.saturating_add(MERGE).min(self.size))? {
-                Some(next) if next.start == data.end => data.end = next.end,
-                _ => break,
-            }
-        }
-        Ok(Some(data))
+        joined(from.0, self.size, |range| self.first_data(range))
     }
 
     fn sector_size(&self) -> u32 {
