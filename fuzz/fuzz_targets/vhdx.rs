@@ -21,7 +21,9 @@ mod model;
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
-use build::{Entry, HEADERS, LOG, LOG_LENGTH, METADATA, Parents, TABLE, Write, child, data_id, image, make_pending, put};
+use build::{
+    Entry, HEADERS, LOG, LOG_LENGTH, METADATA, Parents, TABLE, Write, child, data_id, image, make_pending, put,
+};
 use libfuzzer_sys::fuzz_target;
 use model::{MIB, Model, bytes};
 use sheaf::disk::{DiskOffset, ReadAt, ReadError, is_zero};
@@ -29,9 +31,9 @@ use sheaf::image::container::Place;
 use sheaf::image::vhdx::{VhdxDisk, crc, is_vhdx};
 
 /// Bytes that are read at a place of the disk.
-const READ: u64 = 64 << 10;
+const READ: u64 = 8 << 10;
 /// Runs that are looked at.
-const RUNS: usize = 500;
+const RUNS: usize = 200;
 /// Where the structures of the files begin. The last but two are the locator, the bitmap's entry, and the bitmap.
 const STRUCTURES: [u64; 14] = [
     0,
@@ -63,7 +65,14 @@ static FILES: LazyLock<[Arc<Vec<u8>>; 4]> = LazyLock::new(|| {
     let table = pending[TABLE as usize..][..4096].to_vec();
     put(&mut pending, TABLE, &bytes(1, 4096));
     let size = pending.len() as u64;
-    let entry = |sequence, position, writes| Entry { sequence, position, tail: LOG_LENGTH - 8192, flushed: size, last: size + MIB, writes };
+    let entry = |sequence, position, writes| Entry {
+        sequence,
+        position,
+        tail: LOG_LENGTH - 8192,
+        flushed: size,
+        last: size + MIB,
+        writes,
+    };
     let first = vec![Write::Zero(TABLE, 4096), Write::Zero(TABLE + 8192, 4096)];
     let second = vec![Write::Data(TABLE, table), Write::Data(TABLE + 4096, vec![0; 4096])];
     make_pending(&mut pending, &[entry(7, LOG_LENGTH - 8192, first), entry(8, LOG_LENGTH - 4096, second)]);
@@ -93,10 +102,10 @@ impl ReadAt for Patched {
         }
         self.file.read_at(offset, buffer)?;
         for (at, patch) in &self.patches {
-            for (byte, place) in patch.iter().zip(*at..) {
-                if place >= start && place < start + length {
-                    buffer[(place - start) as usize] = *byte;
-                }
+            let (from, to) = (start.max(*at), (start + length).min(at + patch.len() as u64));
+            if from < to {
+                let bytes = &patch[(from - at) as usize..(to - at) as usize];
+                buffer[(from - start) as usize..(to - start) as usize].copy_from_slice(bytes);
             }
         }
         Ok(())
@@ -152,10 +161,10 @@ fn file(mut recipe: &[u8]) -> Option<(Patched, usize)> {
         patched.patches.push((at, bytes.to_vec()));
     }
     if choices & 4 != 0 {
-        HEADERS.map(|at| patched.seal(at, 4096));
+        HEADERS.into_iter().for_each(|at| patched.seal(at, 4096));
     }
     if choices & 8 != 0 {
-        [192 << 10, 256 << 10].map(|at| patched.seal(at, 64 << 10));
+        [192 << 10, 256 << 10].into_iter().for_each(|at| patched.seal(at, 64 << 10));
     }
     if choices & 16 != 0 {
         patched.seal_log();
@@ -220,7 +229,8 @@ fuzz_target!(|data: &[u8]| {
     let length = (4 * READ).min(disk.size());
     for start in [0, disk.size() / 2 - length / 2, disk.size() - length] {
         let whole = read(start, length);
-        let parts: Vec<u8> = (0..length).step_by(4099).flat_map(|part| read(start + part, 4099.min(length - part))).collect();
+        let parts: Vec<u8> =
+            (0..length).step_by(1021).flat_map(|part| read(start + part, 1021.min(length - part))).collect();
         assert_eq!(whole, parts);
     }
 });
