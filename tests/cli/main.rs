@@ -200,3 +200,18 @@ fn two_processes_back_up_at_once_with_one_cache() {
         assert!(world.read("back.img") == *disk, "{stick} came back differently");
     }
 }
+
+#[test]
+fn what_init_is_told_stands_in_the_config() {
+    let world = World::empty();
+    let options = ["--chunk-size", "16", "--pack-size", "2", "--compression", "7", "--password-memory", "8"];
+    world.run(&[&["init", "-r", "chosen"][..], &options].concat()).ends_with(0);
+    let bytes = world.read("chosen/config");
+    let record = sheaf::format::config::Config::decode(&bytes).unwrap().record;
+    let sizes = (record.chunking.min, record.chunking.average, record.chunking.max);
+    assert_eq!(sizes, (8 << 10, 16 << 10, 64 << 10));
+    assert_eq!((record.pack_size, record.compression_level), (2 << 20, 7));
+    for wrong in [["--chunk-size", "3"], ["--chunk-size", "2049"], ["--pack-size", "0"], ["--pack-size", "257"]] {
+        world.run(&[&["init", "-r", "refused"][..], &wrong].concat()).ends_with(2);
+    }
+}

@@ -49,7 +49,6 @@ pub struct Location {
     pub offset: PackOffset,
     /// The chunk's entry.
     pub entry: PackEntry,
-    pub(crate) pack_number: u32,
 }
 
 /// The local index of one repository.
@@ -283,11 +282,10 @@ impl IndexReader {
         guarded(&self.index.path, || {
             let row = cached!(self.index, self.chunks.get(id.as_bytes()))?;
             let value = row.ok_or(RepoError::ChunkMissing { id: *id, pack: None })?.value();
-            let pack_number = word(&value, 0);
             let entry = PackEntry { id: *id, sealed_length: word(&value, 8), plain_length: word(&value, 12) };
             entry.check("local index").map_err(|error| cache_error(&self.index.path, error))?;
             let offset = PackOffset(word(&value, 4).into());
-            Ok(Location { pack: self.pack_name(pack_number)?, offset, entry, pack_number })
+            Ok(Location { pack: self.pack_name(word(&value, 0))?, offset, entry })
         })
     }
 
