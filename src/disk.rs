@@ -152,6 +152,80 @@ pub trait ReadAt: Send + Sync {
     }
 }
 
+/// A run of a disk, as a disk of its own: a partition, for one.
+pub struct Part<'a> {
+    disk: &'a dyn ReadAt,
+    extent: Extent,
+}
+
+impl<'a> Part<'a> {
+    /// The part of `disk` that `extent` names, without what lies behind the disk's end.
+    pub fn new(disk: &'a dyn ReadAt, extent: Extent) -> Self {
+        let start = extent.start.0.min(disk.size());
+        let length = extent.length.min(disk.size() - start);
+        Self { disk, extent: Extent { start: DiskOffset(start), length } }
+    }
+
+    /// Where on the whole disk it lies.
+    pub const fn extent(&self) -> Extent {
+        self.extent
+    }
+
+    /// An error of the whole disk, told in offsets of the part.
+    fn told(&self, error: ReadError) -> ReadError {
+        let inside = |offset: DiskOffset| DiskOffset(offset.0.saturating_sub(self.extent.start.0));
+        match error {
+            ReadError::Unreadable { offset, length, source } => {
+                ReadError::Unreadable { offset: inside(offset), length, source }
+            }
+            ReadError::Damaged { offset, reason } => ReadError::Damaged { offset: inside(offset), reason },
+            ReadError::BeyondEnd { offset, length, size } => {
+                let size = size.saturating_sub(self.extent.start.0);
+                ReadError::BeyondEnd { offset: inside(offset), length, size }
+            }
+            gone @ ReadError::Gone { .. } => gone,
+        }
+    }
+}
+
+impl std::fmt::Debug for Part<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Part").field("extent", &self.extent).finish_non_exhaustive()
+    }
+}
+
+impl ReadAt for Part<'_> {
+    fn size(&self) -> u64 {
+        self.extent.length
+    }
+
+    fn read_at(&self, offset: DiskOffset, buffer: &mut [u8]) -> Result<(), ReadError> {
+        let length = buffer.len() as u64;
+        if offset.0.checked_add(length).is_none_or(|end| end > self.extent.length) {
+            return Err(ReadError::BeyondEnd { offset, length, size: self.extent.length });
+        }
+        self.disk.read_at(DiskOffset(self.extent.start.0 + offset.0), buffer).map_err(|error| self.told(error))
+    }
+
+    fn next_data(&self, from: DiskOffset) -> Result<Option<Range<u64>>, ReadError> {
+        if from.0 >= self.extent.length {
+            return Ok(None);
+        }
+        let start = self.extent.start.0;
+        let data = self.disk.next_data(DiskOffset(start + from.0)).map_err(|error| self.told(error))?;
+        let inside = data.map(|data| data.start.saturating_sub(start)..(data.end - start).min(self.extent.length));
+        Ok(inside.filter(|data| data.start < self.extent.length))
+    }
+
+    fn sector_size(&self) -> u32 {
+        self.disk.sector_size()
+    }
+
+    fn still_there(&self) -> Result<(), ReadError> {
+        self.disk.still_there().map_err(|error| self.told(error))
+    }
+}
+
 impl ReadAt for Vec<u8> {
     fn size(&self) -> u64 {
         self.len() as u64
@@ -246,6 +320,21 @@ mod tests {
                 bytes[position] = 0;
             }
         }
+    }
+
+    #[test]
+    fn a_part_is_a_disk_that_ends_where_it_ends() {
+        let disk = vec![1_u8, 2, 3, 4, 5];
+        let part = Part::new(&disk, Extent { start: DiskOffset(1), length: 3 });
+        let mut two = [0; 2];
+        part.read_at(DiskOffset(1), &mut two).expect("inside");
+        assert_eq!(two, [3, 4]);
+        assert!(matches!(part.read_at(DiskOffset(2), &mut two), Err(ReadError::BeyondEnd { size: 3, .. })));
+        assert_eq!(part.next_data(DiskOffset(1)).expect("known"), Some(1..3));
+        assert_eq!(part.next_data(DiskOffset(3)).expect("known"), None);
+        let beyond = Part::new(&disk, Extent { start: DiskOffset(4), length: u64::MAX });
+        assert_eq!((beyond.size(), beyond.extent().start), (1, DiskOffset(4)));
+        assert_eq!(Part::new(&disk, Extent { start: DiskOffset(9), length: 1 }).size(), 0);
     }
 
     #[test]

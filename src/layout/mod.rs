@@ -4,6 +4,10 @@
 //! - Nothing that is read from a disk is trusted: any bytes may be in any place, and none makes this layer stop or go
 //!   round in circles. What does not check out is treated as if it were not there.
 
+pub mod claims;
+mod error;
 pub mod identity;
 
+pub use claims::{Claims, Content, Note};
+pub use error::LayoutError;
 pub use identity::{Identity, identify};
