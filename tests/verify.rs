@@ -9,6 +9,7 @@ mod common;
 
 use common::Fixture;
 use common::sources::noise;
+use sheaf::ops::container::TargetFormat;
 use sheaf::ops::monitor::{Advance, Monitor, Phase};
 use sheaf::ops::restore::{RestorePlan, RestoreRequest};
 use sheaf::ops::{Cancel, OpsError};
@@ -49,7 +50,13 @@ fn restore(fixture: &Fixture, target: &Path, at: Option<u64>) -> Result<bool, Op
     let snapshot = fixture.disk(report.snapshot)?;
     let mut partial = target.as_os_str().to_owned();
     partial.push(".sheaf-partial");
-    let request = RestoreRequest { target: target.to_owned(), force: false, verify: true };
+    let request = RestoreRequest {
+        target: target.to_owned(),
+        format: TargetFormat::Raw,
+        block_size: None,
+        force: false,
+        verify: true,
+    };
     let plan = RestorePlan::make(&snapshot, request)?;
     let report = plan.apply(&snapshot, &Spoiler { partial: partial.into(), at }, &Cancel::default())?;
     Ok(report.verified)

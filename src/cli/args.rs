@@ -1,6 +1,6 @@
 //! What can be typed.
 
-use clap::{Args as ClapArgs, Parser, Subcommand};
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use std::path::PathBuf;
 
@@ -88,8 +88,15 @@ pub(crate) struct Init {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Backup {
-    /// A disk image or a block device
+    /// A disk image, a VHD or VHDX file, or a block device
     pub source: PathBuf,
+    /// What the source is (default: what its content says)
+    #[arg(long, value_name = "FORMAT")]
+    pub source_format: Option<SourceFormat>,
+    /// A file that is a parent of a differencing VHD or VHDX, or a folder to look for parents in; may be given several
+    /// times. The source's own folder is looked into anyway
+    #[arg(long = "parent", value_name = "PATH")]
+    pub parents: Vec<PathBuf>,
     /// The stick's name (default: the identity of its partition table, its serial number, or the file's name)
     #[arg(long, value_name = "NAME")]
     pub stick: Option<String>,
@@ -101,8 +108,36 @@ pub(crate) struct Backup {
     pub label: Option<String>,
 }
 
+/// What a source is read as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SourceFormat {
+    /// The file's bytes are the disk's
+    Raw,
+    /// A VHD: fixed, dynamic or differencing
+    Vhd,
+    /// A VHDX: fixed, dynamic or differencing
+    Vhdx,
+}
+
+/// What a snapshot is restored as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TargetFormat {
+    /// The disk's bytes and nothing else
+    Raw,
+    /// A dynamic VHD, up to 2040 GiB
+    Vhd,
+    /// A fixed VHD: the disk's bytes and a footer
+    VhdFixed,
+    /// A dynamic VHDX, up to 64 TiB
+    Vhdx,
+    /// A fixed VHDX
+    VhdxFixed,
+}
+
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Snapshots {
+    /// Show everything that is known of this one: a unique prefix of an id, `latest`, or `STICK:latest`
+    pub snapshot: Option<String>,
     /// Only this stick's
     #[arg(long, value_name = "NAME")]
     pub stick: Option<String>,
@@ -118,6 +153,13 @@ pub(crate) struct Restore {
     /// A new file, or a block device
     #[arg(long, value_name = "TARGET")]
     pub to: PathBuf,
+    /// What to write (default: by the target's name, .vhd or .vhdx, or else raw)
+    #[arg(long, value_name = "FORMAT")]
+    pub format: Option<TargetFormat>,
+    /// Bytes of a block of a VHD or VHDX, such as 512K or 32M (default: as in the container that was backed up, or else 2M
+    /// for a VHD and 32M for a VHDX)
+    #[arg(long, value_name = "SIZE", value_parser = block_size)]
+    pub block_size: Option<u32>,
     /// Overwrite an existing file, or a drive that holds something
     #[arg(long)]
     pub force: bool,
@@ -131,6 +173,20 @@ pub(crate) struct Check {
     /// Also read packs and open every chunk; with N% only that share, chosen anew each time
     #[arg(long, value_name = "N%", num_args = 0..=1, require_equals = true, default_missing_value = "100%", value_parser = percent)]
     pub read_data: Option<u8>,
+}
+
+/// Reads bytes with an optional K or M.
+fn block_size(text: &str) -> Result<u32, String> {
+    let upper = text.to_ascii_uppercase();
+    let bare = upper.strip_suffix("IB").or(upper.strip_suffix('B')).unwrap_or(&upper);
+    let (number, unit) = match (bare.strip_suffix('K'), bare.strip_suffix('M')) {
+        (Some(number), _) => (number, 1 << 10),
+        (_, Some(number)) => (number, 1 << 20),
+        _ => (bare, 1),
+    };
+    let size = number.trim().parse::<u32>().ok().and_then(|number| number.checked_mul(unit));
+    size.filter(|size| size.is_power_of_two())
+        .ok_or_else(|| "a power of two such as 512K or 32M was expected".to_owned())
 }
 
 fn percent(text: &str) -> Result<u8, String> {
@@ -165,6 +221,18 @@ mod tests {
     fn the_definition_is_sound() {
         use clap::CommandFactory;
         Args::command().debug_assert();
+    }
+
+    #[test]
+    fn block_sizes_are_read() {
+        assert_eq!(
+            (block_size("512K"), block_size("2m"), block_size("32MiB")),
+            (Ok(512 << 10), Ok(2 << 20), Ok(32 << 20))
+        );
+        assert_eq!(block_size("1048576"), Ok(1 << 20));
+        for wrong in ["", "M", "3M", "-1", "4096M", "1G", "x"] {
+            assert!(block_size(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

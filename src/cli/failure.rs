@@ -3,6 +3,8 @@
 //! Always true here: the library says what is wrong; what a person can do about it is said here and nowhere else.
 
 use sheaf::image::ImageError;
+use sheaf::image::vhd::VhdError;
+use sheaf::image::vhdx::VhdxError;
 use sheaf::ops::OpsError;
 use sheaf::repo::{RepoError, chain};
 use sheaf::storage::StorageError;
@@ -64,9 +66,42 @@ impl From<OpsError> for Failure {
             }
             OpsError::Io { source, .. } => (FAILED, io_hint(source.kind())),
             OpsError::Image(ImageError::Open { source, .. }) => (FAILED, io_hint(source.kind())),
+            OpsError::Image(ImageError::Vhd { source, .. }) if vhd_lacks_parent(source) => (FAILED, Some(PARENT_HINT)),
+            OpsError::Image(ImageError::Vhdx { source, .. }) if vhdx_lacks_parent(source) => {
+                (FAILED, Some(PARENT_HINT))
+            }
+            OpsError::Image(ImageError::Vhd { .. } | ImageError::Vhdx { .. }) => (
+                FAILED,
+                Some("nothing was stored; --source-format raw backs the file up as it stands, without a look into it"),
+            ),
+            OpsError::Container { .. } => {
+                (FAILED, Some("nothing was written; --format vhdx holds up to 64 TiB, and --format raw any size"))
+            }
+            OpsError::ContainerOnDevice { .. } => (FAILED, Some("leave --format away, or name a file")),
+            OpsError::VerifyContainer { .. } => {
+                (FAILED, Some("the target does not keep what is written to it: use another one"))
+            }
             _ => (FAILED, None),
         };
         Self { status, message, hint: hint.map(str::to_owned) }
+    }
+}
+
+const PARENT_HINT: &str = "nothing was stored; put the parent into the same folder, or name it with --parent, as it was when the child was made";
+
+fn vhd_lacks_parent(error: &VhdError) -> bool {
+    match error {
+        VhdError::NoParent { .. } | VhdError::WrongParent { .. } => true,
+        VhdError::InParent { source, .. } => vhd_lacks_parent(source),
+        _ => false,
+    }
+}
+
+fn vhdx_lacks_parent(error: &VhdxError) -> bool {
+    match error {
+        VhdxError::ParentMissing { .. } | VhdxError::ParentChanged { .. } => true,
+        VhdxError::Parent(source) => vhdx_lacks_parent(source),
+        _ => false,
     }
 }
 

@@ -11,6 +11,7 @@ use super::tree::TreeRoot;
 use super::{FormatError, InStructure, decode_record, encode_record};
 use crate::codec::{Reader, Writer};
 use crate::ids::RecipientId;
+use minicbor::bytes::ByteArray;
 use minicbor::{Decode, Encode};
 
 const STRUCTURE: &str = "snapshot";
@@ -193,6 +194,61 @@ pub struct DiskFacts {
     /// A label that a person gave or a file system has.
     #[n(5)]
     pub label: Option<String>,
+    /// The virtual disk that it came in; `None` for a disk of its own.
+    #[n(6)]
+    pub container: Option<ContainerFacts>,
+}
+
+/// What the container of a virtual disk knew beside the disk's bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct ContainerFacts {
+    /// [`Self::VHD`] or [`Self::VHDX`].
+    #[n(0)]
+    pub format: String,
+    /// `fixed`, `dynamic` or `differencing`.
+    #[n(1)]
+    pub kind: String,
+    /// The disk's identifier, in the order of the file.
+    #[n(2)]
+    pub disk_id: ByteArray<16>,
+    /// The program that made it; in a VHD four bytes, escaped where they are not ASCII.
+    #[n(3)]
+    pub creator: String,
+    /// That program's version, in a VHD.
+    #[n(4)]
+    pub creator_version: Option<u32>,
+    /// The system that made it, in a VHD: four bytes, escaped likewise.
+    #[n(5)]
+    pub creator_system: Option<String>,
+    /// Bytes of a block; none in a fixed VHD.
+    #[n(6)]
+    pub block_size: Option<u32>,
+    /// The time stamp of a VHD: seconds since 2000-01-01 UTC.
+    #[n(7)]
+    pub time_stamp: Option<u32>,
+    /// The geometry of a VHD, as the four bytes of its field are a big-endian number.
+    #[n(8)]
+    pub geometry: Option<u32>,
+    /// Bytes of a sector, as a VHDX is addressed.
+    #[n(9)]
+    pub logical_sector_size: Option<u32>,
+    /// Bytes of a sector, as a VHDX is said to write.
+    #[n(10)]
+    pub physical_sector_size: Option<u32>,
+    /// The identity of the content of a VHDX, in the order of the file.
+    #[n(11)]
+    pub content_id: Option<ByteArray<16>>,
+    /// The identifier by which a differencing disk knows its parent, in the order of the file.
+    #[n(12)]
+    pub parent_id: Option<ByteArray<16>>,
+}
+
+impl ContainerFacts {
+    /// The format of a VHD.
+    pub const VHD: &str = "vhd";
+    /// The format of a VHDX.
+    pub const VHDX: &str = "vhdx";
 }
 
 /// What reading a snapshot needs.

@@ -206,14 +206,14 @@ mod tests {
     struct Blocks {
         block: u64,
         kept: Vec<bool>,
-        metadata: Vec<(FileOffset, Vec<u8>)>,
+        metadata: Vec<(FileOffset, Arc<[u8]>)>,
         size: u64,
     }
 
     impl Blocks {
         fn new(block: u64, kept: &[bool]) -> Self {
             let count = kept.iter().filter(|kept| **kept).count() as u64;
-            let metadata = (0..=count).map(|i| (FileOffset(i * (block + 1)), vec![0xee])).collect();
+            let metadata = (0..=count).map(|i| (FileOffset(i * (block + 1)), Arc::from([0xee]))).collect();
             Self { block, kept: kept.to_vec(), metadata, size: count * (block + 1) + 1 }
         }
     }
@@ -223,7 +223,7 @@ mod tests {
             self.size
         }
 
-        fn metadata(&self) -> &[(FileOffset, Vec<u8>)] {
+        fn metadata(&self) -> &[(FileOffset, Arc<[u8]>)] {
             &self.metadata
         }
 
@@ -273,7 +273,7 @@ mod tests {
             |layout| layout.size -= 1,
             |layout| layout.metadata[1].0.0 += 1,
             |layout| layout.metadata.swap(0, 1),
-            |layout| layout.metadata[0].1 = vec![0; 2],
+            |layout| layout.metadata[0].1 = Arc::from([0; 2]),
         ];
         for fault in faults {
             let mut layout = Blocks::new(7, &[true; 3]);

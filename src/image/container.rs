@@ -57,7 +57,8 @@ pub trait Composed: Send + Sync {
     /// Bytes of the container file.
     fn file_size(&self) -> u64;
     /// Bytes of metadata with their places, in rising order; they do not overlap one another or any run of the disk.
-    fn metadata(&self) -> &[(FileOffset, Vec<u8>)];
+    /// Pieces that are alike share their bytes: a VHD has a bitmap a block.
+    fn metadata(&self) -> &[(FileOffset, Arc<[u8]>)];
     /// Where a byte of the disk goes, and how many bytes from there on go to the same stretch; `None` where the
     /// container keeps nothing because it is zeros.
     fn place(&self, offset: DiskOffset) -> (Option<FileOffset>, u64);

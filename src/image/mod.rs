@@ -10,8 +10,10 @@ pub mod composed;
 pub mod container;
 mod data_search;
 pub mod facts;
+pub mod parents;
 pub mod raw;
 pub mod resilient;
+pub mod source;
 pub mod vhd;
 pub mod vhdx;
 
@@ -33,6 +35,7 @@ use std::path::{Path, PathBuf};
 pub use facts::{SourceFacts, TargetContent, TargetFacts, TargetKind, target_facts};
 pub use raw::RawDisk;
 pub use resilient::{Effort, ResilientReader};
+pub use source::{Container, Source, SourceFormat};
 
 use crate::disk::ReadError;
 
@@ -80,14 +83,23 @@ pub enum ImageError {
         #[source]
         source: io::Error,
     },
-    /// A restore target's present content cannot be read.
+    /// Its present content cannot be read, to see what it is.
     #[error("the present content of {} cannot be read", path.display())]
     Read {
-        /// The target.
+        /// The source or target.
         path: PathBuf,
         /// Which bytes, and why.
         #[source]
         source: ReadError,
+    },
+    /// It is a VHDX that cannot be read.
+    #[error("{} is not a VHDX that can be read", path.display())]
+    Vhdx {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: Box<vhdx::VhdxError>,
     },
     /// It is a VHD that cannot be read.
     #[error("{} is not a VHD that can be read", path.display())]

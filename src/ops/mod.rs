@@ -7,6 +7,7 @@
 
 pub mod backup;
 pub mod check;
+pub mod container;
 pub mod demo;
 pub mod monitor;
 pub mod restore;
@@ -84,6 +85,31 @@ pub enum OpsError {
         path: PathBuf,
         /// What it holds, as in "exists already".
         holds: String,
+    },
+    /// The container that was asked for cannot hold the disk.
+    #[error("the snapshot cannot be restored as {format}")]
+    Container {
+        /// What was asked for.
+        format: container::TargetFormat,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A container was asked for on a device.
+    #[error("{} is a drive, which holds a disk's own bytes; {format} was asked for", path.display())]
+    ContainerOnDevice {
+        /// The device.
+        path: PathBuf,
+        /// What was asked for.
+        format: container::TargetFormat,
+    },
+    /// What was written of a container's own structures does not read back.
+    #[error("{} differs from what was written at offset {offset} of the file", path.display())]
+    VerifyContainer {
+        /// The target.
+        path: PathBuf,
+        /// Where the structure begins in the file, in bytes.
+        offset: u64,
     },
     /// What was written does not read back.
     #[error("{} differs from the snapshot at offset {offset} after it was written", path.display())]

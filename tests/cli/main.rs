@@ -5,9 +5,20 @@
 //! - Nothing depends on how long a run takes, on a network, or on the user; what needs a loop device or a tracer is left out
 //!   where there is none, and says so.
 
+#![allow(unreachable_pub, reason = "modules of other programs of tests")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
+#[path = "../vhdx/build.rs"]
+#[allow(dead_code, reason = "shared with the tests of VHDX, which use all of it")]
+mod build;
+mod containers;
 mod documents;
+#[path = "../vhd/make.rs"]
+#[allow(dead_code, reason = "shared with the tests of VHD, which use all of it")]
+mod make;
+#[path = "../vhdx/model.rs"]
+#[allow(dead_code, reason = "shared with the tests of VHDX, which use all of it")]
+mod model;
 mod passwords;
 mod snapshots;
 mod support;

@@ -20,6 +20,7 @@ use sheaf::ids::{ChunkId, ObjectId};
 use sheaf::names::{ObjectKind, ObjectName};
 use sheaf::ops::backup::{BackupReport, BackupRequest, WallTime, backup};
 use sheaf::ops::check::{CheckReport, Depth, check};
+use sheaf::ops::container::TargetFormat;
 use sheaf::ops::monitor::{Monitor, Silent};
 use sheaf::ops::restore::{RestorePlan, RestoreRequest};
 use sheaf::ops::{Cancel, OpsError, session};
@@ -182,6 +183,7 @@ impl Fixture {
                 serial: None,
                 model: None,
                 label: None,
+                container: None,
             },
             tool: "sheaf tests".to_owned(),
         }
@@ -203,7 +205,13 @@ impl Fixture {
     pub(crate) fn restore(&self, snapshot: ObjectId) -> Result<Vec<u8>, OpsError> {
         let disk = self.disk(snapshot)?;
         let target = self.path(&format!("restored-{}", snapshot.short()));
-        let request = RestoreRequest { target: target.clone(), force: true, verify: true };
+        let request = RestoreRequest {
+            target: target.clone(),
+            format: TargetFormat::Raw,
+            block_size: None,
+            force: true,
+            verify: true,
+        };
         let restored = RestorePlan::make(&disk, request)?.apply(&disk, &Silent, &Cancel::default());
         let mut read = vec![0; usize::try_from(disk.size()).expect("a small disk")];
         let as_disk = disk.read_at(DiskOffset(0), &mut read);

@@ -40,10 +40,11 @@ const SYSTEM_WORDS: [&str; 8] =
     ["target_os", "target_family", "rustix", "libc", "unix", "windows", "windows_sys", "linux"];
 
 /// Files that may name an operating system. All others run wherever the standard library does.
-const SYSTEM_FILES: [(&str, &str); 9] = [
+const SYSTEM_FILES: [(&str, &str); 10] = [
     ("disk.rs", "reading and writing at an offset has a name of its own in each system"),
     ("image/mod.rs", "chooses the module of the system"),
     ("image/linux.rs", "Linux: sizes, holes, exclusive use, zeroing"),
+    ("image/parents.rs", "its test makes a symbolic link, which has a call of its own in each system"),
     ("image/linux_sysfs.rs", "Linux: what /sys and /proc tell about a disk"),
     ("storage/codes.rs", "numbers of failures that the standard library has no name for"),
     ("storage/local.rs", "making a name durable"),

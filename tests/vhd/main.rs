@@ -129,7 +129,8 @@ fn write(path: &Path, disk: &Arc<dyn ReadAt>, layout: VhdLayout) {
     }
 }
 
-const IDENTITY: VhdIdentity = VhdIdentity { identifier: *b"0123456789abcdef", time_stamp: 800_000_000, geometry: None };
+const IDENTITY: VhdIdentity =
+    VhdIdentity { identifier: *b"0123456789abcdef", time_stamp: 800_000_000, geometry: None, creator: None };
 
 fn composed(folder: &Path, disk: &Arc<dyn ReadAt>) -> Vec<(String, PathBuf)> {
     let mut images = Vec::new();

@@ -1,16 +1,17 @@
 //! `sheaf backup`
 
 use super::init::TOOL;
-use crate::cli::args::Backup;
+use crate::cli::args::{self, Backup};
 use crate::cli::context::Context;
 use crate::cli::failure::{DONE, Failure, WARNINGS};
 use crate::cli::output::{self, bytes, count};
 use serde::Serialize;
 use sheaf::disk::ReadAt;
 use sheaf::format::snapshot::DiskFacts;
-use sheaf::image::{RawDisk, SourceFacts};
+use sheaf::image::{Source, SourceFacts, SourceFormat};
 use sheaf::layout::{Identity, identify};
 use sheaf::ops::backup::{BackupReport, BackupRequest, WallTime, backup};
+use sheaf::ops::container::facts_to_keep;
 use sheaf::ops::monitor::Monitor;
 use std::path::Path;
 
@@ -19,6 +20,7 @@ use std::path::Path;
 struct Document {
     snapshot: String,
     stick: String,
+    source_format: String,
     bytes_source: u64,
     bytes_read: u64,
     bytes_kept: u64,
@@ -42,8 +44,16 @@ pub(crate) struct Range {
 
 pub(crate) fn run(context: &Context, args: Backup) -> Result<u8, Failure> {
     // The source first: a wrong name should not cost a password.
-    let source = RawDisk::open(&args.source)?;
-    let facts = source.source_facts();
+    let format = args.source_format.map(|format| match format {
+        args::SourceFormat::Raw => SourceFormat::Raw,
+        args::SourceFormat::Vhd => SourceFormat::Vhd,
+        args::SourceFormat::Vhdx => SourceFormat::Vhdx,
+    });
+    let source = Source::open(&args.source, format, &args.parents)?;
+    for warning in source.warnings() {
+        context.progress.warn(&format!("{}: {warning}", args.source.display()));
+    }
+    let facts = source.file().source_facts();
     if !facts.mounted.is_empty() {
         let places: Vec<_> = facts.mounted.iter().map(|place| place.display().to_string()).collect();
         context.progress.warn(&format!(
@@ -83,18 +93,19 @@ pub(crate) fn run(context: &Context, args: Backup) -> Result<u8, Failure> {
             zone: now.time_zone().iana_name().map(str::to_owned),
         },
         disk: DiskFacts {
-            sector_size: facts.sector_size,
+            sector_size: source.sector_size(),
             source: args.source.display().to_string(),
             table_id: identity,
             serial: facts.serial,
             model: facts.model,
             label: args.label,
+            container: source.container().as_ref().map(facts_to_keep),
         },
         tool: TOOL.to_owned(),
     };
     let size = source.size();
     let report = backup(&store, &source, request, &context.progress, &context.cancel)?;
-    show(context, &report, stick, size);
+    show(context, &report, &source, stick, size);
     Ok(if report.counts.unreadable > 0 { WARNINGS } else { DONE })
 }
 
@@ -114,13 +125,14 @@ fn default_name(identity: Option<&str>, facts: &SourceFacts, source: &Path) -> S
     }
 }
 
-fn show(context: &Context, report: &BackupReport, stick: String, size: u64) {
+fn show(context: &Context, report: &BackupReport, source: &Source, stick: String, size: u64) {
     let counts = &report.counts;
     let seconds = counts.duration_ms as f64 / 1000.0;
     if context.global.json {
         output::json(&Document {
             snapshot: report.snapshot.to_string(),
             stick,
+            source_format: source.format().to_string().to_lowercase(),
             bytes_source: size,
             bytes_read: counts.bytes_read,
             bytes_kept: counts.bytes_kept,
@@ -136,7 +148,15 @@ fn show(context: &Context, report: &BackupReport, stick: String, size: u64) {
         });
         return;
     }
-    context.say(&format!("Snapshot {} of {stick}: {} in {seconds:.1} s.", report.snapshot.short(), bytes(size)));
+    let inside = match source.format() {
+        SourceFormat::Raw => String::new(),
+        format => format!(" from a {format}"),
+    };
+    context.say(&format!(
+        "Snapshot {} of {stick}: {}{inside} in {seconds:.1} s.",
+        report.snapshot.short(),
+        bytes(size)
+    ));
     context.say(&match counts.chunks_new {
         0 => format!("Read {}; {}, none of them new.", bytes(counts.bytes_read), count(counts.chunks, "chunk")),
         new => format!(

@@ -10,6 +10,7 @@ use sheaf::format::snapshot::DiskFacts;
 use sheaf::image::RawDisk;
 use sheaf::ops::backup::{BackupReport, BackupRequest, WallTime, backup};
 use sheaf::ops::check::{Depth, check};
+use sheaf::ops::container::TargetFormat;
 use sheaf::ops::demo::{make_stick, use_stick};
 use sheaf::ops::monitor::Silent;
 use sheaf::ops::restore::{RestorePlan, RestoreRequest};
@@ -86,7 +87,13 @@ fn demo(context: &Context, folder: &Path) -> Result<(), Failure> {
         let target = folder.join(name);
         let snapshot = snapshots::read(&repository, report.snapshot)?;
         let disk = SnapshotDisk::open(store.clone(), snapshot)?;
-        let request = RestoreRequest { target: target.clone(), force: false, verify: true };
+        let request = RestoreRequest {
+            target: target.clone(),
+            format: TargetFormat::Raw,
+            block_size: None,
+            force: false,
+            verify: true,
+        };
         RestorePlan::make(&disk, request)?.apply(&disk, &Silent, &context.cancel)?;
         if !same(&target, &folder.join(original)).map_err(failed)? {
             return Err(defect("a restored image differs"));

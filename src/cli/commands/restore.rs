@@ -1,10 +1,11 @@
 //! `sheaf restore`
 
 use super::backup::{ranges, unreadable};
-use crate::cli::args::Restore;
+use crate::cli::args::{self, Restore};
 use crate::cli::context::Context;
 use crate::cli::failure::{DONE, Failure, WARNINGS};
 use crate::cli::output::{self, bytes};
+use sheaf::ops::container::TargetFormat;
 use sheaf::ops::monitor::Monitor;
 use sheaf::ops::restore::{RestorePlan, RestoreRequest};
 use sheaf::repo::snapshots;
@@ -16,7 +17,17 @@ pub(crate) fn run(context: &Context, args: &Restore) -> Result<u8, Failure> {
     let store = context.store()?;
     let snapshot = snapshots::resolve(&store.repository, &args.snapshot)?;
     let disk = SnapshotDisk::open(store, snapshot)?;
-    let request = RestoreRequest { target: args.to.clone(), force: args.force, verify: args.verify };
+    let format = format(args);
+    if args.block_size.is_some() && !format.has_blocks() {
+        return Err(Failure::usage(format!("--block-size is for a VHD or VHDX with blocks; the target is {format}")));
+    }
+    let request = RestoreRequest {
+        target: args.to.clone(),
+        format,
+        block_size: args.block_size,
+        force: args.force,
+        verify: args.verify,
+    };
     let plan = RestorePlan::make(&disk, request)?;
     if plan.left_over > 0 {
         context.progress.warn(&format!(
@@ -34,6 +45,8 @@ pub(crate) fn run(context: &Context, args: &Restore) -> Result<u8, Failure> {
             "snapshot": disk.snapshot().id.to_string(),
             "stick": record.stick,
             "target": args.to,
+            "format": format.to_string(),
+            "bytes_file": report.file_size,
             "bytes": report.size,
             "bytes_written": report.kept,
             "verified": report.verified,
@@ -43,14 +56,30 @@ pub(crate) fn run(context: &Context, args: &Restore) -> Result<u8, Failure> {
         }));
     }
     context.say(&format!(
-        "Restored {} of {} to {}: {}, {} of it data, in {seconds:.1} s{}.",
+        "Restored {} of {} to {}: {}, {} of it data{}, in {seconds:.1} s{}.",
         disk.snapshot().id.short(),
         record.stick,
         args.to.display(),
         bytes(report.size),
         bytes(report.kept),
+        match format {
+            TargetFormat::Raw => String::new(),
+            format => format!(", as {format} in {}", bytes(report.file_size)),
+        },
         if report.verified { "; read back and the same" } else { "" }
     ));
     unreadable(context, lost, &report.unreadable);
     Ok(if lost > 0 { WARNINGS } else { DONE })
+}
+
+/// What was asked for, or what the target's name says; a drive has no name that says anything.
+fn format(args: &Restore) -> TargetFormat {
+    match args.format {
+        Some(args::TargetFormat::Raw) => TargetFormat::Raw,
+        Some(args::TargetFormat::Vhd) => TargetFormat::Vhd,
+        Some(args::TargetFormat::VhdFixed) => TargetFormat::VhdFixed,
+        Some(args::TargetFormat::Vhdx) => TargetFormat::Vhdx,
+        Some(args::TargetFormat::VhdxFixed) => TargetFormat::VhdxFixed,
+        None => TargetFormat::of_name(&args.to),
+    }
 }

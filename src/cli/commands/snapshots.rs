@@ -5,6 +5,9 @@ use crate::cli::context::Context;
 use crate::cli::failure::{DONE, Failure, WARNINGS};
 use crate::cli::output::{self, bytes};
 use serde::Serialize;
+use sheaf::format::snapshot::ContainerFacts;
+use sheaf::image::vhd::Geometry;
+use sheaf::image::vhdx::Guid;
 use sheaf::ops::monitor::Monitor;
 use sheaf::repo::chain;
 use sheaf::repo::snapshots::{self, Snapshot};
@@ -38,6 +41,32 @@ struct Disk {
     serial: Option<String>,
     model: Option<String>,
     label: Option<String>,
+    container: Option<Container>,
+}
+
+/// The virtual disk that a disk came in. Identifiers of a VHD are its bytes in order; those of a VHDX are in their usual form.
+#[derive(Serialize)]
+struct Container {
+    format: String,
+    kind: String,
+    disk_id: String,
+    creator: String,
+    creator_version: Option<u32>,
+    creator_system: Option<String>,
+    block_size: Option<u32>,
+    time_stamp: Option<u32>,
+    geometry: Option<Chs>,
+    logical_sector_size: Option<u32>,
+    physical_sector_size: Option<u32>,
+    content_id: Option<String>,
+    parent_id: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Chs {
+    cylinders: u16,
+    heads: u8,
+    sectors_per_track: u8,
 }
 
 pub(crate) fn run(context: &Context, args: &Snapshots) -> Result<u8, Failure> {
@@ -45,6 +74,12 @@ pub(crate) fn run(context: &Context, args: &Snapshots) -> Result<u8, Failure> {
     let list = snapshots::list(&repository)?;
     for (name, error) in &list.damaged {
         context.progress.warn(&format!("{name} cannot be shown: {}", chain(error)));
+    }
+    if let Some(name) = &args.snapshot {
+        let snapshot = snapshots::resolve(&repository, name)?;
+        let disk = snapshots::open_private(&repository, snapshot.id).ok().map(|private| private.disk);
+        details(context, &row(&snapshot, disk));
+        return Ok(if list.damaged.is_empty() { DONE } else { WARNINGS });
     }
     let matches = |snapshot: &Snapshot| {
         args.stick.as_ref().is_none_or(|stick| *stick == snapshot.record.stick)
@@ -109,7 +144,97 @@ fn row(snapshot: &Snapshot, disk: Option<sheaf::format::snapshot::DiskFacts>) ->
             serial: disk.serial,
             model: disk.model,
             label: disk.label,
+            container: disk.container.map(container),
         }),
+    }
+}
+
+fn container(facts: ContainerFacts) -> Container {
+    let is_vhdx = facts.format == ContainerFacts::VHDX;
+    let identifier = |id: &[u8; 16]| match is_vhdx {
+        true => Guid(*id).to_string(),
+        false => sheaf::ids::to_hex(id),
+    };
+    Container {
+        format: facts.format,
+        kind: facts.kind,
+        disk_id: identifier(&facts.disk_id),
+        creator: facts.creator,
+        creator_version: facts.creator_version,
+        creator_system: facts.creator_system,
+        block_size: facts.block_size,
+        time_stamp: facts.time_stamp,
+        geometry: facts.geometry.map(|field| {
+            let Geometry { cylinders, heads, sectors_per_track } = Geometry::from_field(field);
+            Chs { cylinders, heads, sectors_per_track }
+        }),
+        logical_sector_size: facts.logical_sector_size,
+        physical_sector_size: facts.physical_sector_size,
+        content_id: facts.content_id.map(|id| identifier(&id)),
+        parent_id: facts.parent_id.map(|id| identifier(&id)),
+    }
+}
+
+/// Everything that is known of one snapshot, a line each.
+fn details(context: &Context, row: &Row) {
+    if context.global.json {
+        output::json(row);
+        return;
+    }
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    let mut lines = vec![
+        ("Snapshot", row.id.clone()),
+        ("Stick", row.stick.clone()),
+        ("Time", row.time.clone()),
+        ("Host", row.host.clone()),
+        ("Tags", row.tags.join(", ")),
+        ("Size", format!("{} bytes ({})", row.size, bytes(row.size))),
+        ("Kept", format!("{} in {} chunks", bytes(row.bytes_kept), row.chunks)),
+        ("Added", format!("{} for {} new chunks", bytes(row.bytes_stored), row.chunks_new)),
+        ("Unreadable", if row.unreadable > 0 { bytes(row.unreadable) } else { String::new() }),
+        ("Made by", row.tool.clone()),
+    ];
+    match &row.disk {
+        None => lines.push(("Disk", "this key cannot read it".to_owned())),
+        Some(disk) => {
+            lines.extend([
+                ("Source", disk.source.clone()),
+                ("Sector size", format!("{} bytes", disk.sector_size)),
+                ("Partition table", text(&disk.table_id)),
+                ("Serial", text(&disk.serial)),
+                ("Model", text(&disk.model)),
+                ("Label", text(&disk.label)),
+            ]);
+            if let Some(container) = &disk.container {
+                let size = |size: Option<u32>| size.map(|size| bytes(size.into())).unwrap_or_default();
+                let by = [Some(container.creator.clone()), container.creator_system.clone()];
+                let chs = container.geometry.as_ref();
+                lines.extend([
+                    ("Container", format!("{} {}", container.kind, container.format.to_uppercase())),
+                    ("Disk id", container.disk_id.clone()),
+                    ("Content id", text(&container.content_id)),
+                    ("Parent id", text(&container.parent_id)),
+                    ("Creator", by.into_iter().flatten().collect::<Vec<_>>().join(", on ")),
+                    ("Block size", size(container.block_size)),
+                    ("Logical sector", size(container.logical_sector_size)),
+                    ("Physical sector", size(container.physical_sector_size)),
+                    (
+                        "Geometry",
+                        chs.map_or_else(String::new, |chs| {
+                            format!(
+                                "{} cylinders, {} heads, {} sectors",
+                                chs.cylinders, chs.heads, chs.sectors_per_track
+                            )
+                        }),
+                    ),
+                ]);
+            }
+        }
+    }
+    // What a source says of itself may hold anything; a terminal must not be steered by it.
+    let clean = |text: &str| text.replace(char::is_control, "\u{fffd}");
+    for (name, value) in lines.iter().filter(|(_, value)| !value.is_empty()) {
+        output::line(&format!("{:<16} {}", format!("{name}:"), clean(value)));
     }
 }
 

@@ -44,6 +44,17 @@ impl Geometry {
         }
     }
 
+    /// As in the footer's field, read as a number: cylinders, heads, sectors from the highest bits on ("Disk Geometry").
+    pub const fn to_field(self) -> u32 {
+        (self.cylinders as u32) << 16 | (self.heads as u32) << 8 | self.sectors_per_track as u32
+    }
+
+    /// From the footer's field, read as a number.
+    pub const fn from_field(field: u32) -> Self {
+        let [high, low, heads, sectors_per_track] = field.to_be_bytes();
+        Self { cylinders: u16::from_be_bytes([high, low]), heads, sectors_per_track }
+    }
+
     /// The sectors that the geometry reaches, each of 512 bytes.
     pub fn sectors(&self) -> u64 {
         u64::from(self.cylinders) * u64::from(self.heads) * u64::from(self.sectors_per_track)

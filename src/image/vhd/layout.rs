@@ -4,7 +4,7 @@
 //! - Blocks lie in the order of the disk, one behind the other, so that the file is written in one pass.
 //! - The size field is the disk's size to the byte. What makes QEMU go by it is the name of the creator, see
 //!   [`CREATOR_APPLICATION`].
-//! - Memory is that of the table and the bitmaps: a bit for each sector that is kept, 16 MiB for 60 GiB.
+//! - Memory is that of the table and of a place for each block: all bitmaps are alike and share their bytes.
 
 use super::super::container::{Composed, FileOffset};
 use super::error::VhdError;
@@ -14,11 +14,12 @@ use super::header::{HEADER_LENGTH, Header};
 use super::table::{MAX_TABLE, SECTORS_PER_BYTE, UNUSED, bitmap_length};
 use crate::disk::DiskOffset;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// Bytes of a block where nothing else is asked for ("Dynamic Disk Header Format"). Windows knows 512 KiB besides.
 pub const DEFAULT_BLOCK_SIZE: u32 = 2 << 20;
 
-/// Who made the file: Windows.
+/// Who made the file, where no other is named: Windows.
 ///
 /// Readers decide by this name whether the disk's size is the size field or what the geometry makes of it, which is up to
 /// some megabytes less. Windows, Hyper-V, VirtualBox and libvhdi always take the field. QEMU before 10.0 takes it for the
@@ -32,6 +33,26 @@ const CREATOR_VERSION: u32 = 0x000a_0000;
 /// The only system besides the Macintosh that the specification has.
 const CREATOR_HOST_OS: [u8; 4] = *b"Wi2k";
 
+/// Names of creators with which every reader goes by the size field, see [`CREATOR_APPLICATION`].
+const SIZE_COUNTS: [[u8; 4]; 5] = [*b"win ", *b"qem2", *b"d2v ", *b"tap\0", *b"CTXS"];
+
+/// What a footer says of the program that made the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct VhdCreator {
+    application: [u8; 4],
+    version: u32,
+    host_os: [u8; 4],
+}
+
+impl VhdCreator {
+    const WINDOWS: Self = Self { application: CREATOR_APPLICATION, version: CREATOR_VERSION, host_os: CREATOR_HOST_OS };
+
+    /// A creator that a new file may name: `None` where a reader would take the disk's size from the geometry because of it.
+    pub fn whose_size_counts(application: [u8; 4], version: u32, host_os: [u8; 4]) -> Option<Self> {
+        SIZE_COUNTS.contains(&application).then_some(Self { application, version, host_os })
+    }
+}
+
 /// What tells a VHD from others, and is given by who makes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct VhdIdentity {
@@ -41,6 +62,8 @@ pub struct VhdIdentity {
     pub time_stamp: u32,
     /// The geometry, where it must be another one's; that which the specification computes otherwise.
     pub geometry: Option<Geometry>,
+    /// The program that made it, where it must be another one's; Windows otherwise.
+    pub creator: Option<VhdCreator>,
 }
 
 /// A new VHD over a disk.
@@ -48,7 +71,7 @@ pub struct VhdIdentity {
 pub struct VhdLayout {
     size: u64,
     file_size: u64,
-    metadata: Vec<(FileOffset, Vec<u8>)>,
+    metadata: Vec<(FileOffset, Arc<[u8]>)>,
     blocks: Option<Blocks>,
 }
 
@@ -70,7 +93,7 @@ impl VhdLayout {
         Ok(Self {
             size,
             file_size: size + FOOTER_LENGTH as u64,
-            metadata: vec![(FileOffset(size), footer.encode().into())],
+            metadata: vec![(FileOffset(size), Arc::new(footer.encode()))],
             blocks: None,
         })
     }
@@ -105,6 +128,12 @@ impl VhdLayout {
         // All bits are set, as Windows and QEMU set them: every sector of a block that is here is valid, zeros too, and a
         // reader that skips those with a clear bit skips none. Bits behind the last one are padding.
         let bits = usize::try_from((block / SECTOR).div_ceil(SECTORS_PER_BYTE)).unwrap_or(usize::MAX);
+        let mut bitmap = vec![0xff; bits];
+        // Blocks of less than eight sectors.
+        if block < SECTORS_PER_BYTE * SECTOR {
+            bitmap.fill(!(0xff_u8 >> (block / SECTOR)));
+        }
+        let bitmap: Arc<[u8]> = bitmap.into();
         let mut bitmaps = Vec::new();
         let mut table = vec![UNUSED; entries];
         let mut next = table_at + table_length;
@@ -124,12 +153,7 @@ impl VhdLayout {
                         Ok(sector) if sector != UNUSED => sector,
                         _ => return Err(wrong("the place of a block", "one in the first 2 TiB of the file", next)),
                     };
-                    let mut bitmap = vec![0xff; bits];
-                    // Blocks of less than eight sectors.
-                    if block < SECTORS_PER_BYTE * SECTOR {
-                        bitmap.fill(!(0xff_u8 >> (block / SECTOR)));
-                    }
-                    bitmaps.push((FileOffset(next), bitmap));
+                    bitmaps.push((FileOffset(next), Arc::clone(&bitmap)));
                     next += bitmap_length(block) + block;
                 }
             }
@@ -138,12 +162,13 @@ impl VhdLayout {
         let header = Header::new(FileOffset(header_at), FileOffset(table_at), entries as u32, block_size);
         let mut table_bytes: Vec<u8> = table.iter().flat_map(|entry| entry.to_be_bytes()).collect();
         table_bytes.resize(usize::try_from(table_length).unwrap_or(usize::MAX), 0xff);
-        let mut metadata = Vec::with_capacity(bitmaps.len() + 4);
-        metadata.push((FileOffset(0), footer.encode().into()));
-        metadata.push((FileOffset(header_at), header.encode().into()));
-        metadata.push((FileOffset(table_at), table_bytes));
+        let footer: Arc<[u8]> = Arc::new(footer.encode());
+        let mut metadata: Vec<(FileOffset, Arc<[u8]>)> = Vec::with_capacity(bitmaps.len() + 4);
+        metadata.push((FileOffset(0), Arc::clone(&footer)));
+        metadata.push((FileOffset(header_at), Arc::new(header.encode())));
+        metadata.push((FileOffset(table_at), table_bytes.into()));
         metadata.append(&mut bitmaps);
-        metadata.push((FileOffset(next), footer.encode().into()));
+        metadata.push((FileOffset(next), footer));
         let blocks = Blocks { table, size: block, bitmap_length: bitmap_length(block) };
         Ok(Self { size, file_size: next + FOOTER_LENGTH as u64, metadata, blocks: Some(blocks) })
     }
@@ -154,7 +179,7 @@ impl Composed for VhdLayout {
         self.file_size
     }
 
-    fn metadata(&self) -> &[(FileOffset, Vec<u8>)] {
+    fn metadata(&self) -> &[(FileOffset, Arc<[u8]>)] {
         &self.metadata
     }
 
@@ -187,13 +212,14 @@ fn footer(size: u64, identity: VhdIdentity, kind: Kind) -> Result<Footer, VhdErr
         let expected = "a number of whole sectors of 512 bytes".into();
         return Err(VhdError::Compose { what: "the size of the disk", expected, found: size });
     }
+    let creator = identity.creator.unwrap_or(VhdCreator::WINDOWS);
     Ok(Footer {
         temporary: false,
         data_offset: if kind == Kind::Fixed { NO_DATA_OFFSET } else { FOOTER_LENGTH as u64 },
         time_stamp: identity.time_stamp,
-        creator_application: CREATOR_APPLICATION,
-        creator_version: CREATOR_VERSION,
-        creator_host_os: CREATOR_HOST_OS,
+        creator_application: creator.application,
+        creator_version: creator.version,
+        creator_host_os: creator.host_os,
         original_size: size,
         size,
         geometry: identity.geometry.unwrap_or_else(|| Geometry::of(size / SECTOR)),

@@ -128,6 +128,11 @@ pub fn is_vhd(file: &dyn ReadAt) -> Result<Option<Kind>, VhdError> {
     Ok(start.has_cookie().then(|| claimed(&start, Kind::Dynamic)))
 }
 
+/// The unique identifier of a VHD, in the order of the file, without a look at the rest; `None` where no footer is sound.
+pub fn identifier(file: &dyn ReadAt) -> Option<[u8; 16]> {
+    locate(file).ok().map(|located| located.footer.identifier)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

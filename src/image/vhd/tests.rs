@@ -10,7 +10,8 @@ use proptest::{collection, prop_assert, prop_assert_eq, proptest};
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
-const IDENTITY: VhdIdentity = VhdIdentity { identifier: *b"0123456789abcdef", time_stamp: 700_000_000, geometry: None };
+const IDENTITY: VhdIdentity =
+    VhdIdentity { identifier: *b"0123456789abcdef", time_stamp: 700_000_000, geometry: None, creator: None };
 
 struct NoParents;
 

@@ -16,7 +16,7 @@ use super::header::{FILE_SIGNATURE, FILE_TYPE_LENGTH, HEADER_LENGTH, HEADERS, He
 use super::log::LOG_LIMIT;
 use super::replayed::ReplayedFile;
 use super::{Guid, log, metadata, region};
-use crate::disk::ReadAt;
+use crate::disk::{DiskOffset, ReadAt};
 
 /// What a VHDX says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -185,6 +185,21 @@ impl Chain {
         self.children.push(child);
         Ok(())
     }
+}
+
+/// The identity of a VHDX's content, in the order of the file, without a look at the rest (§2.2.2); `None` where no header is
+/// sound.
+pub fn data_identifier(file: &dyn ReadAt) -> Option<[u8; 16]> {
+    let read = |at: FileOffset| {
+        let mut bytes = Box::new([0; HEADER_LENGTH]);
+        file.read_at(DiskOffset(at.0), &mut *bytes).ok()?;
+        Header::decode(&bytes, at).ok()
+    };
+    if !super::is_vhdx(file).ok()? {
+        return None;
+    }
+    let newest = HEADERS.into_iter().filter_map(read).max_by_key(|header| header.sequence_number)?;
+    Some(newest.data_write.0)
 }
 
 fn read_creator(file: &ReplayedFile) -> Result<String, VhdxError> {

@@ -7,6 +7,7 @@
 //! - The same parameters and data ranges give the same file: identifiers are the caller's.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::super::container::{Composed, FileOffset};
 use super::bat::{entry_count, present};
@@ -71,7 +72,7 @@ pub struct VhdxLayout {
     disk_size: u64,
     block_size: u64,
     file_size: u64,
-    metadata: Vec<(FileOffset, Vec<u8>)>,
+    metadata: Vec<(FileOffset, Arc<[u8]>)>,
     stretches: Vec<Stretch>,
 }
 
@@ -131,7 +132,7 @@ impl VhdxLayout {
             physical_sector: physical_sector_size,
             locator: None,
         });
-        let mut metadata = vec![
+        let mut pieces = vec![
             (FileOffset(0), encode_file_type(&identity.creator)),
             // Both hold, and the second is the current one.
             (HEADERS[0], log_and_ids(1)),
@@ -140,7 +141,8 @@ impl VhdxLayout {
             (REGION_TABLES[1], regions),
             (FileOffset(METADATA.0), items),
         ];
-        metadata.extend(table_pieces(&stretches, block, chunk));
+        pieces.extend(table_pieces(&stretches, block, chunk));
+        let metadata = pieces.into_iter().map(|(at, bytes)| (at, Arc::from(bytes))).collect();
         Ok(Self { disk_size: size, block_size: block, file_size, metadata, stretches })
     }
 }
@@ -202,7 +204,7 @@ impl Composed for VhdxLayout {
         self.file_size
     }
 
-    fn metadata(&self) -> &[(FileOffset, Vec<u8>)] {
+    fn metadata(&self) -> &[(FileOffset, Arc<[u8]>)] {
         &self.metadata
     }
 

@@ -35,7 +35,7 @@ mod replayed;
 mod source;
 
 pub use bat::RUN_LIMIT;
-pub use disk::{VhdxDisk, VhdxFacts};
+pub use disk::{VhdxDisk, VhdxFacts, data_identifier};
 pub use error::{VhdxError, VhdxWarning};
 pub use guid::Guid;
 pub use layout::{DEFAULT_BLOCK_SIZE, VhdxIdentity, VhdxLayout, VhdxParameters};

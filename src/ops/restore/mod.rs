@@ -12,7 +12,9 @@ mod verify;
 
 use crate::disk::Extent;
 use crate::format::manifest::HoleKind;
+use crate::image::container::Composed;
 use crate::image::{TargetContent, TargetFacts, TargetKind, free_space, target_facts};
+use crate::ops::container::{self, TargetFormat};
 use crate::ops::monitor::{Advance, Monitor, Phase};
 use crate::ops::{Cancel, OpsError, worker_count};
 use crate::repo::view::SnapshotDisk;
@@ -33,6 +35,10 @@ const PUSH_EVERY: u64 = 64 << 20;
 pub struct RestoreRequest {
     /// A file, or a block device.
     pub target: PathBuf,
+    /// What to make of it.
+    pub format: TargetFormat,
+    /// Bytes of a block of a VHD or VHDX, where the usual size is not wanted.
+    pub block_size: Option<u32>,
     /// Overwrite a file, or a device that holds something.
     pub force: bool,
     /// Read the target back and compare.
@@ -40,10 +46,13 @@ pub struct RestoreRequest {
 }
 
 /// What will be done.
-#[derive(Debug)]
 pub struct RestorePlan {
     request: RestoreRequest,
     facts: TargetFacts,
+    /// How the disk lies in a container; `None` where the target's bytes are the disk's.
+    layout: Option<Box<dyn Composed>>,
+    /// Bytes of the file that is made, or of the disk on a device.
+    pub file_size: u64,
     /// Bytes of the disk.
     pub size: u64,
     /// Bytes of it that are written from chunks.
@@ -59,6 +68,8 @@ pub struct RestorePlan {
 pub struct RestoreReport {
     /// Bytes of the disk.
     pub size: u64,
+    /// Bytes of the file that was made, or of the disk on a device.
+    pub file_size: u64,
     /// Bytes written from chunks.
     pub kept: u64,
     /// True when the target was read back and is the same.
@@ -67,16 +78,31 @@ pub struct RestoreReport {
     pub unreadable: Vec<Extent>,
 }
 
+impl std::fmt::Debug for RestorePlan {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RestorePlan")
+            .field("request", &self.request)
+            .field("facts", &self.facts)
+            .finish_non_exhaustive()
+    }
+}
+
 impl RestorePlan {
     /// Looks at snapshot and target and decides whether it can be done.
     ///
     /// # Errors
     /// [`OpsError::TargetTooSmall`], [`OpsError::TargetMounted`], [`OpsError::TargetInUse`],
-    /// [`OpsError::TargetFolderMissing`], [`OpsError::Image`].
+    /// [`OpsError::TargetFolderMissing`], [`OpsError::Image`], [`OpsError::Container`], [`OpsError::ContainerOnDevice`].
     pub fn make(disk: &SnapshotDisk, request: RestoreRequest) -> Result<Self, OpsError> {
         let facts = target_facts(&request.target)?;
         let (size, kept) = (disk.map().size(), disk.map().kept());
         let path = request.target.clone();
+        if facts.kind == TargetKind::BlockDevice && request.format != TargetFormat::Raw {
+            return Err(OpsError::ContainerOnDevice { path, format: request.format });
+        }
+        let layout = container::compose(disk, request.format, request.block_size)?;
+        let structures = |layout: &dyn Composed| layout.metadata().iter().map(|(_, bytes)| bytes.len() as u64).sum();
+        let needed = kept.saturating_add(layout.as_deref().map_or(0, structures));
         if !facts.mounted.is_empty() {
             let mounted = facts.mounted.iter().map(|place| place.display().to_string()).collect();
             return Err(OpsError::TargetMounted { path, mounted });
@@ -109,15 +135,16 @@ impl RestorePlan {
                 let reusable =
                     std::fs::metadata(target::partial_name(&request.target)).map_or(0, |partial| partial.len());
                 if let Some(free) = free_space(folder).map(|free| free.saturating_add(reusable))
-                    && free < kept
+                    && free < needed
                     && !request.force
                 {
-                    return Err(OpsError::TargetTooSmall { path: folder.to_owned(), has: free, needs: kept });
+                    return Err(OpsError::TargetTooSmall { path: folder.to_owned(), has: free, needs: needed });
                 }
             }
         }
         let unreadable = disk.map().holes(HoleKind::Unreadable).collect();
-        Ok(Self { request, facts, size, kept, left_over, unreadable })
+        let file_size = layout.as_ref().map_or(size, |layout| layout.file_size());
+        Ok(Self { request, facts, layout, file_size, size, kept, left_over, unreadable })
     }
 
     /// Writes the target.
@@ -127,17 +154,18 @@ impl RestorePlan {
     /// then not there under its name; a device holds a part.
     pub fn apply(self, disk: &SnapshotDisk, monitor: &dyn Monitor, cancel: &Cancel) -> Result<RestoreReport, OpsError> {
         let is_device = self.facts.kind == TargetKind::BlockDevice;
-        let mut target = Target::open(&self.request.target, is_device, self.size)?;
+        let mut target = Target::open(&self.request.target, is_device, self.layout, self.file_size)?;
         monitor.begin(Phase::Restore, Some(self.size));
         write(disk, &mut target, monitor, cancel)?;
+        target.finish()?;
         target.sync()?;
         if self.request.verify {
             monitor.begin(Phase::Verify, Some(self.size));
             verify::verify(disk, &target, monitor, cancel)?;
         }
         target.publish()?;
-        let Self { request, size, kept, unreadable, .. } = self;
-        Ok(RestoreReport { size, kept, verified: request.verify, unreadable })
+        let Self { request, file_size, size, kept, unreadable, .. } = self;
+        Ok(RestoreReport { size, file_size, kept, verified: request.verify, unreadable })
     }
 }
 

@@ -3,13 +3,16 @@
 //! Always true here:
 //! - A file is written beside its name and takes the name in one step when it is durable.
 //! - On a file, holes stay holes; on a device, zeros are written, by the device's own means where it has them.
+//! - A container is written from its start to its end: its structures go in between the disk's bytes where they lie.
 
-use crate::disk::{DiskOffset, Extent, file_write_all_at};
+use crate::disk::{DiskOffset, Extent, file_read_full_at, file_write_all_at};
+use crate::image::container::{Composed, FileOffset};
 use crate::image::{forget_cached, zero_range};
 use crate::ops::{Cancel, OpsError};
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Zeros are written in pieces of this many bytes.
 const ZEROS: usize = 1 << 20;
@@ -17,12 +20,15 @@ const ZEROS: usize = 1 << 20;
 const ZERO_STEP: u64 = 1 << 30;
 
 /// An open target.
-#[derive(Debug)]
 pub(super) struct Target {
     file: File,
     path: PathBuf,
     /// The name that the file takes in the end; none for a device.
     publish_as: Option<PathBuf>,
+    /// Where the disk's bytes go; `None` where an offset on the disk is one in the target.
+    layout: Option<Box<dyn Composed>>,
+    /// Structures of the container that were written.
+    structures: usize,
     zeros: Vec<u8>,
     zero_by_system: bool,
 }
@@ -35,7 +41,12 @@ pub(super) fn partial_name(path: &Path) -> PathBuf {
 }
 
 impl Target {
-    pub(super) fn open(path: &Path, is_device: bool, size: u64) -> Result<Self, OpsError> {
+    pub(super) fn open(
+        path: &Path,
+        is_device: bool,
+        layout: Option<Box<dyn Composed>>,
+        file_size: u64,
+    ) -> Result<Self, OpsError> {
         let mut options = OpenOptions::new();
         options.read(true).write(true);
         let publish_as = (!is_device).then(|| path.to_owned());
@@ -45,9 +56,17 @@ impl Target {
             options.create(true).truncate(true);
         }
         let file = options.open(&path).map_err(|error| failed("opening", error))?;
-        let target = Self { file, path: path.clone(), publish_as, zeros: Vec::new(), zero_by_system: true };
+        let target = Self {
+            file,
+            path: path.clone(),
+            publish_as,
+            layout,
+            structures: 0,
+            zeros: Vec::new(),
+            zero_by_system: true,
+        };
         if !is_device {
-            target.file.set_len(size).map_err(|error| failed("setting the size of", error))?;
+            target.file.set_len(file_size).map_err(|error| failed("setting the size of", error))?;
         }
         Ok(target)
     }
@@ -60,12 +79,76 @@ impl Target {
         &self.path
     }
 
-    pub(super) const fn file(&self) -> &File {
-        &self.file
+    /// Where a run of the disk lies in the target, piece by piece; a piece without a place is zeros there.
+    pub(super) fn places(&self, run: Extent) -> Places<'_> {
+        Places { layout: self.layout.as_deref(), run }
     }
 
-    pub(super) fn write(&self, start: DiskOffset, bytes: &[u8]) -> Result<(), OpsError> {
-        file_write_all_at(&self.file, bytes, start.0).map_err(|error| self.failed("writing to", error))
+    /// Writes bytes of the disk. Calls come in the order of the disk.
+    pub(super) fn write(&mut self, start: DiskOffset, bytes: &[u8]) -> Result<(), OpsError> {
+        if self.layout.is_none() {
+            return self.write_at(start.0, bytes);
+        }
+        let mut rest = bytes;
+        let places: Vec<_> = self.places(Extent { start, length: bytes.len() as u64 }).collect();
+        for (place, _, length) in places {
+            let (piece, behind) = rest.split_at(usize::try_from(length).unwrap_or(usize::MAX).min(rest.len()));
+            rest = behind;
+            let Some(place) = place else {
+                // What is kept has a place, since the layout was made of what is kept.
+                return Err(self.failed("finding a place in", std::io::ErrorKind::InvalidInput.into()));
+            };
+            self.write_structures(place)?;
+            self.write_at(place, piece)?;
+        }
+        Ok(())
+    }
+
+    fn write_at(&self, place: u64, bytes: &[u8]) -> Result<(), OpsError> {
+        file_write_all_at(&self.file, bytes, place).map_err(|error| self.failed("writing to", error))
+    }
+
+    /// Writes the container's structures that lie before a place in the file.
+    fn write_structures(&mut self, before: u64) -> Result<(), OpsError> {
+        while let Some((at, bytes)) = self.structures().get(self.structures).filter(|(at, _)| at.0 < before) {
+            self.write_at(at.0, bytes)?;
+            self.structures += 1;
+        }
+        Ok(())
+    }
+
+    /// The container's own structures, with their places in the file.
+    pub(super) fn structures(&self) -> &[(FileOffset, Arc<[u8]>)] {
+        self.layout.as_ref().map_or(&[], |layout| layout.metadata())
+    }
+
+    /// Writes what of a container lies behind the disk's last byte.
+    pub(super) fn finish(&mut self) -> Result<(), OpsError> {
+        self.write_structures(u64::MAX)
+    }
+
+    /// Reads bytes of the disk back.
+    pub(super) fn read(&self, start: DiskOffset, buffer: &mut [u8]) -> Result<(), OpsError> {
+        let mut rest = buffer;
+        for (place, at, length) in self.places(Extent { start, length: rest.len() as u64 }) {
+            let (piece, behind) = rest.split_at_mut(usize::try_from(length).unwrap_or(usize::MAX).min(rest.len()));
+            rest = behind;
+            match place {
+                None => piece.fill(0),
+                Some(place) => {
+                    if !self.read_at(place, piece)? {
+                        return Err(OpsError::Verify { path: self.path.clone(), offset: at });
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads bytes of the target; false where it ends before.
+    pub(super) fn read_at(&self, place: u64, buffer: &mut [u8]) -> Result<bool, OpsError> {
+        let count = file_read_full_at(&self.file, buffer, place).map_err(|error| self.failed("reading back", error))?;
+        Ok(count == buffer.len())
     }
 
     /// Makes a run read as zeros.
@@ -96,7 +179,7 @@ impl Target {
         while done < length {
             cancel.check()?;
             let count = usize::try_from(length - done).unwrap_or(ZEROS).min(ZEROS);
-            self.write(DiskOffset(start + done), &self.zeros[..count])?;
+            self.write_at(start + done, &self.zeros[..count])?;
             done += count as u64;
         }
         Ok(())
@@ -127,6 +210,33 @@ impl Target {
             _ = folder.sync_all();
         }
         Ok(())
+    }
+}
+
+/// See [`Target::places`]: place in the target, offset on the disk, bytes.
+pub(super) struct Places<'a> {
+    layout: Option<&'a dyn Composed>,
+    run: Extent,
+}
+
+impl Iterator for Places<'_> {
+    type Item = (Option<u64>, DiskOffset, u64);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let Extent { start, length: left } = self.run;
+        if left == 0 {
+            return None;
+        }
+        let (place, length) = match self.layout {
+            None => (Some(start.0), left),
+            Some(layout) => {
+                let (place, length) = layout.place(start);
+                // A length of 0 is said of what lies behind the disk's end.
+                (place.map(|place| place.0), if length == 0 { left } else { length.min(left) })
+            }
+        };
+        self.run = Extent { start: DiskOffset(start.0.saturating_add(length)), length: left - length };
+        Some((place, start, length))
     }
 }
 

@@ -1,11 +1,11 @@
 //! Reading a restored target back.
 //!
 //! Always true here: the target is compared with what the snapshot's keys say, by hashing what stands there; only where a chunk
-//! is in parts is it fetched again. Holes must read as zeros.
+//! is in parts is it fetched again. Holes must read as zeros, and a container's own structures as they were composed.
 
 use super::batches::{Batch, Batches, Filler};
 use super::target::Target;
-use crate::disk::{DiskOffset, Extent, ReadAt, file_read_full_at, is_zero};
+use crate::disk::{DiskOffset, Extent, ReadAt, is_zero};
 use crate::image::RawDisk;
 use crate::ops::monitor::{Advance, Monitor};
 use crate::ops::{Cancel, OpsError, worker_count};
@@ -24,6 +24,13 @@ pub(super) fn verify(
     cancel: &Cancel,
 ) -> Result<(), OpsError> {
     let medium = RawDisk::open(target.path())?;
+    for (at, bytes) in target.structures() {
+        cancel.check()?;
+        let mut read = vec![0; bytes.len()];
+        if !target.read_at(at.0, &mut read)? || read[..] != bytes[..] {
+            return Err(OpsError::VerifyContainer { path: target.path().to_owned(), offset: at.0 });
+        }
+    }
     std::thread::scope(|scope| {
         let (sender, batches) = bounded::<Batch>(4);
         let medium = &medium;
@@ -66,7 +73,8 @@ fn compare_batches(
     for batch in batches {
         cancel.check()?;
         for piece in &batch.pieces {
-            read(target, piece.start, piece.part.len(), &mut buffer)?;
+            buffer.resize(piece.part.len(), 0);
+            target.read(piece.start, &mut buffer)?;
             let same = if piece.part.len() == piece.chunk_length {
                 disk.store().repository.keys().chunk_key(Domain::Data, &buffer)? == piece.key
             } else {
@@ -92,31 +100,27 @@ fn compare_zeros(
     cancel: &Cancel,
     buffer: &mut Vec<u8>,
 ) -> Result<(), OpsError> {
-    let end = hole.start.0 + hole.length;
-    let mut position = hole.start.0;
-    let source_name = || target.path().display().to_string();
-    while position < end {
-        cancel.check()?;
-        let data = medium
-            .next_data(DiskOffset(position))
-            .map_err(|source| OpsError::Source { source_name: source_name(), source })?;
-        let Some(data) = data.filter(|data| data.start < end) else { return Ok(()) };
-        position = position.max(data.start);
-        let count = usize::try_from(data.end.min(end).saturating_sub(position)).unwrap_or(STEP).clamp(1, STEP);
-        read(target, DiskOffset(position), count, buffer)?;
-        if !is_zero(buffer) {
-            return Err(OpsError::Verify { path: target.path().to_owned(), offset: DiskOffset(position) });
+    for (place, at, length) in target.places(hole) {
+        // Without a place there is nothing that could be wrong.
+        let Some(place) = place else { continue };
+        let end = place + length;
+        let mut position = place;
+        let source_name = || target.path().display().to_string();
+        while position < end {
+            cancel.check()?;
+            let data = medium
+                .next_data(DiskOffset(position))
+                .map_err(|source| OpsError::Source { source_name: source_name(), source })?;
+            let Some(data) = data.filter(|data| data.start < end) else { break };
+            position = position.max(data.start);
+            let count = usize::try_from(data.end.min(end).saturating_sub(position)).unwrap_or(STEP).clamp(1, STEP);
+            buffer.resize(count, 0);
+            if !target.read_at(position, buffer)? || !is_zero(buffer) {
+                let offset = DiskOffset(at.0 + (position - place));
+                return Err(OpsError::Verify { path: target.path().to_owned(), offset });
+            }
+            position += count as u64;
         }
-        position += count as u64;
     }
     Ok(())
-}
-
-fn read(target: &Target, start: DiskOffset, length: usize, buffer: &mut Vec<u8>) -> Result<(), OpsError> {
-    buffer.resize(length, 0);
-    let failed = |source| OpsError::Io { action: "reading back", path: target.path().to_owned(), source };
-    match file_read_full_at(target.file(), buffer, start.0).map_err(failed)? {
-        count if count == length => Ok(()),
-        _ => Err(OpsError::Verify { path: target.path().to_owned(), offset: start }),
-    }
 }
