@@ -201,9 +201,7 @@ impl ReadAt for Part<'_> {
 
     fn read_at(&self, offset: DiskOffset, buffer: &mut [u8]) -> Result<(), ReadError> {
         let length = buffer.len() as u64;
-        if offset.0.checked_add(length).is_none_or(|end| end > self.extent.length) {
-            return Err(ReadError::BeyondEnd { offset, length, size: self.extent.length });
-        }
+        check_range(offset, length, self.extent.length)?;
         self.disk.read_at(DiskOffset(self.extent.start.0 + offset.0), buffer).map_err(|error| self.told(error))
     }
 
@@ -223,6 +221,17 @@ impl ReadAt for Part<'_> {
 
     fn still_there(&self) -> Result<(), ReadError> {
         self.disk.still_there().map_err(|error| self.told(error))
+    }
+}
+
+/// Checks that a read of `length` bytes at `offset` lies on a disk of `size` bytes.
+///
+/// # Errors
+/// [`ReadError::BeyondEnd`].
+pub fn check_range(offset: DiskOffset, length: u64, size: u64) -> Result<(), ReadError> {
+    match offset.0.checked_add(length) {
+        Some(end) if end <= size => Ok(()),
+        _ => Err(ReadError::BeyondEnd { offset, length, size }),
     }
 }
 

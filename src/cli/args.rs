@@ -156,8 +156,8 @@ pub(crate) struct Restore {
     /// What to write (default: by the target's name, .vhd or .vhdx, or else raw)
     #[arg(long, value_name = "FORMAT")]
     pub format: Option<TargetFormat>,
-    /// Bytes of a block of a VHD or VHDX, such as 512K or 32M (default: as in the container that was backed up, or else 2M
-    /// for a VHD and 32M for a VHDX)
+    /// Bytes of a block of a VHD or VHDX, such as 512K or 32M (default: as in the container that was backed up, or else 2M,
+    /// and more for disks beyond 2 TiB)
     #[arg(long, value_name = "SIZE", value_parser = block_size)]
     pub block_size: Option<u32>,
     /// Overwrite an existing file, or a drive that holds something

@@ -8,7 +8,7 @@
 
 use super::container::{Composed, FileOffset};
 use super::data_search::{DataSearch, joined};
-use crate::disk::{DiskOffset, ReadAt, ReadError};
+use crate::disk::{DiskOffset, ReadAt, ReadError, check_range};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -152,9 +152,7 @@ impl ReadAt for ComposedFile {
 
     fn read_at(&self, offset: DiskOffset, buffer: &mut [u8]) -> Result<(), ReadError> {
         let length = buffer.len() as u64;
-        if offset.0.checked_add(length).is_none_or(|end| end > self.size()) {
-            return Err(ReadError::BeyondEnd { offset, length, size: self.size() });
-        }
+        check_range(offset, length, self.size())?;
         let (mut at, mut rest) = (offset.0, buffer);
         while !rest.is_empty() {
             let (origin, end) = self.origin(at);

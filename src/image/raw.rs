@@ -14,7 +14,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::{DataRun, ImageError, Kind, SourceFacts, open, present_size, system};
-use crate::disk::{DiskOffset, ReadAt, ReadError, file_read_full_at};
+use crate::disk::{DiskOffset, ReadAt, ReadError, check_range, file_read_full_at};
 
 /// The sector size where none is known, in bytes.
 const DEFAULT_SECTOR: u32 = 512;
@@ -108,9 +108,7 @@ impl ReadAt for RawDisk {
 
     fn read_at(&self, offset: DiskOffset, buffer: &mut [u8]) -> Result<(), ReadError> {
         let length = buffer.len() as u64;
-        if offset.0.checked_add(length).is_none_or(|end| end > self.size) {
-            return Err(ReadError::BeyondEnd { offset, length, size: self.size });
-        }
+        check_range(offset, length, self.size)?;
         match file_read_full_at(&self.file, buffer, offset.0) {
             Ok(count) if count == buffer.len() => Ok(()),
             Ok(count) => match self.size_now()? {

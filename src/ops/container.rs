@@ -21,6 +21,12 @@ use minicbor::bytes::ByteArray;
 use std::ops::Range;
 use std::path::Path;
 
+/// The block of a new dynamic VHDX, in bytes, up to disks of [`VHDX_BLOCKS`] times as much. Windows takes 32 MiB; a file of small
+/// blocks is about as large as the disk's data, however scattered that is, also where files have no holes.
+const VHDX_BLOCK: u32 = 2 << 20;
+/// The number of blocks beyond which they are made larger, so that the block table keeps to 8 MiB.
+const VHDX_BLOCKS: u64 = 1 << 20;
+
 /// Seconds from 1970-01-01 to 2000-01-01 UTC, from which a VHD counts.
 const VHD_EPOCH_S: i64 = 946_684_800;
 
@@ -116,7 +122,7 @@ pub fn facts_to_keep(container: &Container) -> ContainerFacts {
 }
 
 /// Lays a snapshot out as a container; `None` for [`TargetFormat::Raw`]. `block_size` is in bytes; without one it is that of the
-/// container that the disk came in, where it has the same format, or else what Windows takes.
+/// container that the disk came in, where it has the same format, or else 2 MiB, and more for a VHDX beyond 2 TiB.
 ///
 /// # Errors
 /// [`OpsError::Container`] where the format has no such disk; [`OpsError::Repo`] where the machine gives no random bytes.
@@ -196,6 +202,15 @@ fn vhd_block_fits(size: u32, disk: u64) -> bool {
     size.is_power_of_two() && size >= 512 && disk.div_ceil(size.into()) <= 1 << 24
 }
 
+/// The block size for a disk of `size` bytes: at most 64 MiB, for 64 TiB.
+fn vhdx_block(size: u64) -> u32 {
+    let mut block = VHDX_BLOCK;
+    while u64::from(block) * VHDX_BLOCKS < size && block < vhdx::DEFAULT_BLOCK_SIZE * 2 {
+        block *= 2;
+    }
+    block
+}
+
 fn vhdx_parameters(
     kept: Option<&ContainerFacts>,
     facts: &DiskFacts,
@@ -217,7 +232,7 @@ fn vhdx_parameters(
     // Its content is no longer what children were made from where bytes were lost.
     let content = kept.and_then(|kept| kept.content_id.as_ref()).filter(|_| disk.unreadable() == 0);
     Ok(VhdxParameters {
-        block_size: block_size.or(usual).unwrap_or(vhdx::DEFAULT_BLOCK_SIZE),
+        block_size: block_size.or(usual).unwrap_or_else(|| vhdx_block(disk.size())),
         is_fixed,
         logical_sector_size: logical,
         physical_sector_size: physical,
@@ -251,6 +266,12 @@ mod tests {
         ] {
             assert_eq!(TargetFormat::of_name(Path::new(name)), format, "{name}");
         }
+    }
+
+    #[test]
+    fn blocks_grow_with_the_disk() {
+        let sizes = [1, 60 << 30, 2 << 40, (2 << 40) + 1, 64 << 40].map(vhdx_block);
+        assert_eq!(sizes, [2 << 20, 2 << 20, 2 << 20, 4 << 20, 64 << 20]);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::keyring::Domain;
 use super::reader::{ChunkStore, Nodes, ReadSession};
 use super::snapshots::{self, Snapshot};
 use super::tree::{Leaf, TreeCursor};
-use crate::disk::{DiskOffset, KeptOffset, ReadAt, ReadError};
+use crate::disk::{DiskOffset, KeptOffset, ReadAt, ReadError, check_range};
 use crate::format::FormatError;
 use crate::format::manifest::{DiskMap, HoleKind, MAX_RECORDS, MapRecord, Origin, RECORD_LENGTH};
 use crate::format::snapshot::PrivateRecord;
@@ -180,9 +180,7 @@ impl ReadAt for SnapshotDisk {
 
     fn read_at(&self, offset: DiskOffset, buffer: &mut [u8]) -> Result<(), ReadError> {
         let length = buffer.len() as u64;
-        if offset.0.checked_add(length).is_none_or(|end| end > self.size()) {
-            return Err(ReadError::BeyondEnd { offset, length, size: self.size() });
-        }
+        check_range(offset, length, self.size())?;
         let mut filled = 0;
         for segment in &self.map.segments()[self.map.find(offset)..] {
             if filled == buffer.len() {

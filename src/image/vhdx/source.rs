@@ -13,7 +13,7 @@ use super::bitmap::BitmapFault;
 use super::disk::VhdxDisk;
 use super::error::VhdxError;
 use super::replayed::Bytes;
-use crate::disk::{DiskOffset, ReadAt, ReadError};
+use crate::disk::{DiskOffset, ReadAt, ReadError, check_range};
 
 /// Where bytes of the disk are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,9 +100,7 @@ impl ReadAt for VhdxDisk {
 
     fn read_at(&self, offset: DiskOffset, buffer: &mut [u8]) -> Result<(), ReadError> {
         let length = buffer.len() as u64;
-        if offset.0.checked_add(length).is_none_or(|end| end > self.size) {
-            return Err(ReadError::BeyondEnd { offset, length, size: self.size });
-        }
+        check_range(offset, length, self.size)?;
         let mut at = offset.0;
         let mut rest = buffer;
         while !rest.is_empty() {
