@@ -11,12 +11,10 @@
 
 use std::fmt;
 
-use crate::disk::{DiskOffset, ReadAt, ReadError};
-
-/// The sector sizes that a GPT is looked for with, in bytes. An image does not tell which one its disk had.
-const SECTORS: [u64; 2] = [512, 4096];
-/// Bytes of a GPT header that have a meaning; what a header claims beyond is covered by its checksum only.
-const GPT_HEADER: usize = 92;
+use super::field::write_guid;
+use super::partitions::mbr::{FirstSector, first_sector};
+use super::partitions::{Bytes, gpt, read};
+use crate::disk::{ReadAt, ReadError};
 
 /// A disk's own name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -34,37 +32,13 @@ impl fmt::Display for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Gpt(guid) => {
-                // The first three groups are little-endian integers, the other two are bytes in order.
-                let [a0, a1, a2, a3, b0, b1, c0, c1, rest @ ..] = guid;
-                write!(
-                    f,
-                    "gpt-{:08x}-{:04x}-{:04x}-",
-                    u32::from_le_bytes([*a0, *a1, *a2, *a3]),
-                    u16::from_le_bytes([*b0, *b1]),
-                    u16::from_le_bytes([*c0, *c1]),
-                )?;
-                for (index, byte) in rest.iter().enumerate() {
-                    write!(f, "{}{byte:02x}", if index == 2 { "-" } else { "" })?;
-                }
-                Ok(())
+                f.write_str("gpt-")?;
+                write_guid(f, guid)
             }
             Self::Mbr(signature) => write!(f, "mbr-{signature:08x}"),
             Self::None => f.write_str("none"),
         }
     }
-}
-
-/// The first sector, as far as it decides where the name is to be found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum FirstSector {
-    /// No boot signature, or unreadable: a GPT may still be there.
-    Absent,
-    /// A master boot record that protects a GPT; its own signature does not count.
-    Protective,
-    /// A master boot record of a disk without GPT. What looks like a GPT was left behind.
-    Legacy { signature: u32 },
-    /// A file system begins here: the disk has no partitions.
-    Volume,
 }
 
 /// Finds the name of a disk.
@@ -81,7 +55,7 @@ pub fn identify(disk: &dyn ReadAt) -> Result<Identity, ReadError> {
     let found = match first {
         FirstSector::Legacy { signature: 0 } | FirstSector::Volume => Identity::None,
         FirstSector::Legacy { signature } => Identity::Mbr(signature),
-        FirstSector::Absent | FirstSector::Protective => gpt(disk, &mut failed)?,
+        FirstSector::Absent | FirstSector::Protective => gpt_name(disk, &mut failed)?,
     };
     match failed {
         Some(error) if found == Identity::None => Err(error),
@@ -94,17 +68,15 @@ pub fn parse(bytes: &[u8]) -> Identity {
     identify(&bytes.to_vec()).unwrap_or(Identity::None)
 }
 
-/// The GUID of the first header that checks out: the primary ones, then the copies at the end.
-fn gpt(disk: &dyn ReadAt, failed: &mut Option<ReadError>) -> Result<Identity, ReadError> {
-    let primaries = SECTORS.map(|size| (size, Some(1)));
-    // A disk may end in part of a sector; its last whole one counts.
-    let copies = SECTORS.map(|size| (size, (disk.size() / size).checked_sub(1)));
-    for (size, number) in primaries.into_iter().chain(copies) {
-        let Some(number) = number.filter(|number| *number > 0) else { continue };
+/// The GUID of the first header that checks out and has one: the primary ones, then the copies at the end. The table of partitions
+/// is not checked: a disk keeps its name when an entry is damaged.
+fn gpt_name(disk: &dyn ReadAt, failed: &mut Option<ReadError>) -> Result<Identity, ReadError> {
+    for (size, number) in gpt::places(disk.size()) {
         if let Some(bytes) = sector(disk, number, size, failed)?
-            && let Some(guid) = disk_guid(&bytes, number)
+            && let Ok(Some(header)) = gpt::header(&bytes, number)
+            && header.disk != [0; 16]
         {
-            return Ok(Identity::Gpt(guid));
+            return Ok(Identity::Gpt(header.disk));
         }
     }
     Ok(Identity::None)
@@ -114,77 +86,25 @@ fn gpt(disk: &dyn ReadAt, failed: &mut Option<ReadError>) -> Result<Identity, Re
 fn sector(
     disk: &dyn ReadAt,
     number: u64,
-    size: u64,
+    size: u32,
     failed: &mut Option<ReadError>,
 ) -> Result<Option<Vec<u8>>, ReadError> {
-    let Some(start) =
-        number.checked_mul(size).filter(|start| start.checked_add(size).is_some_and(|end| end <= disk.size()))
-    else {
-        return Ok(None);
-    };
-    let mut bytes = vec![0; usize::try_from(size).unwrap_or_default()];
-    match disk.read_at(DiskOffset(start), &mut bytes) {
-        Ok(()) => Ok(Some(bytes)),
-        Err(error @ ReadError::Unreadable { .. }) => {
+    let Some(start) = number.checked_mul(u64::from(size)) else { return Ok(None) };
+    match read(disk, start, size as usize)? {
+        Bytes::Read(bytes) => Ok(Some(bytes)),
+        Bytes::Beyond => Ok(None),
+        Bytes::Unreadable(error) => {
             failed.get_or_insert(error);
             Ok(None)
         }
-        Err(error) => Err(error),
     }
-}
-
-/// What the 512 bytes at the start of the disk are.
-fn first_sector(bytes: &[u8]) -> FirstSector {
-    let part = |start: usize, length: usize| bytes.get(start..start + length).unwrap_or_default();
-    if part(510, 2) != [0x55, 0xaa] {
-        return FirstSector::Absent;
-    }
-    let (entries, _) = part(446, 64).as_chunks::<16>();
-    // Volumes begin with the same signature; boot code stands where the table would be. The first byte of an
-    // entry is 0, or 0x80 for the active one.
-    let volume = [(3, "NTFS    "), (3, "EXFAT   "), (3, "-FVE-FS-"), (54, "FAT"), (82, "FAT32")];
-    if volume.iter().any(|(at, name)| part(*at, name.len()) == name.as_bytes())
-        || entries.iter().any(|entry| entry[0] & 0x7f != 0)
-    {
-        return FirstSector::Volume;
-    }
-    if entries.iter().any(|entry| entry[4] == 0xee) {
-        return FirstSector::Protective;
-    }
-    let mut signature = [0; 4];
-    signature.copy_from_slice(part(440, 4));
-    FirstSector::Legacy { signature: u32::from_le_bytes(signature) }
-}
-
-/// The disk GUID of a GPT header that checks out, or `None`. The table of partitions is not checked: a disk
-/// keeps its name when an entry is damaged.
-fn disk_guid(sector: &[u8], number: u64) -> Option<[u8; 16]> {
-    let u32_at = |at: usize| sector.get(at..)?.first_chunk().copied().map(u32::from_le_bytes);
-    let u64_at = |at: usize| sector.get(at..)?.first_chunk().copied().map(u64::from_le_bytes);
-    if !sector.starts_with(b"EFI PART") || u64_at(24)? != number {
-        return None;
-    }
-    let length = usize::try_from(u32_at(12)?).ok().filter(|length| *length >= GPT_HEADER)?;
-    let mut header = sector.get(..length)?.to_vec();
-    // The checksum is that of the header with zeros in its own place.
-    header.get_mut(16..20)?.fill(0);
-    if crc32(&header) != u32_at(16)? {
-        return None;
-    }
-    let guid = *sector.get(56..)?.first_chunk()?;
-    (guid != [0; 16]).then_some(guid)
-}
-
-/// The CRC-32 of ISO 3309, as UEFI has it. Bit by bit: it sees one sector of a disk.
-fn crc32(bytes: &[u8]) -> u32 {
-    !bytes.iter().fold(u32::MAX, |crc, byte| {
-        (0..8).fold(crc ^ u32::from(*byte), |crc, _| (crc >> 1) ^ (0xedb8_8320 & (crc & 1).wrapping_neg()))
-    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::disk::DiskOffset;
+    use gpt::crc32;
     use std::io;
 
     const GUID: [u8; 16] =

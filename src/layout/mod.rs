@@ -6,8 +6,12 @@
 
 pub mod claims;
 mod error;
+pub mod fat;
+mod field;
 pub mod identity;
+pub mod partitions;
 
 pub use claims::{Claims, Content, Note};
 pub use error::LayoutError;
 pub use identity::{Identity, identify};
+pub use partitions::{Partition, PartitionTable, VolumeKind, partitions, volume_kind};
