@@ -5,13 +5,16 @@
 //!   round in circles. What does not check out is treated as if it were not there.
 
 pub mod claims;
+pub mod coverage;
 mod error;
+mod extents;
 pub mod fat;
 mod field;
 pub mod identity;
 pub mod partitions;
 
 pub use claims::{Claims, Content, Note};
+pub use coverage::{Coverage, Keep, Kind, Unkept};
 pub use error::LayoutError;
 pub use identity::{Identity, identify};
 pub use partitions::{Partition, PartitionTable, VolumeKind, partitions, volume_kind};
