@@ -7,6 +7,7 @@
 pub mod claims;
 mod error;
 pub mod identity;
+pub mod ntfs;
 
 pub use claims::{Claims, Content, Note};
 pub use error::LayoutError;
