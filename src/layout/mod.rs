@@ -11,6 +11,7 @@ mod extents;
 pub mod fat;
 mod field;
 pub mod identity;
+pub mod ntfs;
 pub mod partitions;
 
 pub use claims::{Claims, Content, Note};

@@ -1,0 +1,308 @@
+//! The value of one attribute as something to read, put together from all its records. For the few files that must be read.
+//!
+//! Always true here:
+//! - The parts of a value that was put together follow one another without gap or overlap, each is named by the attribute list and
+//!   is in the record that the list names, and that record names the file as its own.
+//! - The clusters of a value make up its allocated size, and its data fits them.
+
+use super::attribute::{ATTRIBUTE_LIST, Attribute, Body, NonResident, Sizes};
+use super::boot::Boot;
+use super::list;
+use super::record::{Record, Reference};
+use super::runs::{Run, decode};
+use crate::disk::{DiskOffset, Extent, ReadAt};
+use crate::layout::LayoutError;
+
+/// Where the clusters of an attribute lie.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Places {
+    runs: Vec<Run>,
+    /// For each run, the number of its first cluster within the attribute.
+    firsts: Vec<u64>,
+    clusters: u64,
+}
+
+impl Places {
+    /// Takes runs that follow one another.
+    pub(super) fn append(&mut self, runs: &[Run]) {
+        for run in runs {
+            self.firsts.push(self.clusters);
+            self.clusters = self.clusters.saturating_add(run.clusters);
+            self.runs.push(*run);
+        }
+    }
+
+    /// How many clusters there are, holes counted.
+    pub(super) const fn clusters(&self) -> u64 {
+        self.clusters
+    }
+
+    /// The runs, in order.
+    pub(super) fn runs(&self) -> &[Run] {
+        &self.runs
+    }
+
+    /// Where the byte at an offset of the attribute lies, and how many bytes follow it there; the outer `None` is behind the end,
+    /// the inner one a hole.
+    pub(super) fn find(&self, offset: u64, boot: &Boot) -> Option<(Option<DiskOffset>, u64)> {
+        let cluster = offset / boot.cluster;
+        let index = self.firsts.partition_point(|first| *first <= cluster).checked_sub(1)?;
+        let (run, first) = (self.runs.get(index)?, self.firsts.get(index)?);
+        let inside = offset - first * boot.cluster;
+        let left = (run.clusters * boot.cluster).checked_sub(inside).filter(|left| *left > 0)?;
+        Some((run.extent(boot).map(|extent| DiskOffset(extent.start.0 + inside)), left))
+    }
+
+    /// Fills the buffer from an offset of the attribute on.
+    ///
+    /// # Errors
+    /// [`LayoutError::Read`] with the place on the volume; [`LayoutError::Malformed`] behind the last cluster.
+    pub(super) fn read(
+        &self,
+        what: &'static str,
+        mut offset: u64,
+        mut buffer: &mut [u8],
+        volume: &dyn ReadAt,
+        boot: &Boot,
+    ) -> Result<(), LayoutError> {
+        while !buffer.is_empty() {
+            let Some((place, left)) = self.find(offset, boot) else {
+                return Err(LayoutError::malformed(
+                    what,
+                    0,
+                    "clusters for all its bytes",
+                    format_args!("{offset} bytes"),
+                ));
+            };
+            let count = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
+            let (now, later) = buffer.split_at_mut(count);
+            match place {
+                Some(place) => {
+                    volume.read_at(place, now).map_err(|source| LayoutError::Read { what, offset: place, source })?;
+                }
+                None => now.fill(0),
+            }
+            (buffer, offset) = (later, offset + count as u64);
+        }
+        Ok(())
+    }
+}
+
+/// A value.
+#[derive(Debug, Clone)]
+pub(super) enum Value {
+    /// It is in the record.
+    Resident(Vec<u8>),
+    /// It is in clusters.
+    NonResident(Places, Sizes),
+}
+
+impl Value {
+    /// How many of its bytes were ever written.
+    pub(super) fn valid(&self) -> u64 {
+        match self {
+            Self::Resident(bytes) => bytes.len() as u64,
+            Self::NonResident(_, sizes) => sizes.initialized.min(sizes.data),
+        }
+    }
+
+    /// Fills the buffer from an offset of the value on.
+    ///
+    /// # Errors
+    /// As [`Places::read`].
+    pub(super) fn read(
+        &self,
+        what: &'static str,
+        offset: u64,
+        buffer: &mut [u8],
+        volume: &dyn ReadAt,
+        boot: &Boot,
+    ) -> Result<(), LayoutError> {
+        match self {
+            Self::Resident(bytes) => match usize::try_from(offset).ok().and_then(|start| bytes.get(start..)) {
+                Some(bytes) if bytes.len() >= buffer.len() => {
+                    buffer.copy_from_slice(bytes.split_at(buffer.len()).0);
+                    Ok(())
+                }
+                _ => Err(LayoutError::malformed(what, 0, "more bytes", bytes.len())),
+            },
+            Self::NonResident(places, _) => places.read(what, offset, buffer, volume, boot),
+        }
+    }
+}
+
+/// Checks what the first part of an attribute says of the whole against the clusters that all parts have.
+///
+/// # Errors
+/// [`LayoutError::Malformed`], at the given place.
+pub(super) fn check_sizes(sizes: &Sizes, clusters: u64, at: u64, boot: &Boot) -> Result<(), LayoutError> {
+    let bytes = clusters.checked_mul(boot.cluster);
+    if bytes != Some(sizes.allocated) {
+        let found = format_args!("{clusters} clusters of {} bytes", boot.cluster);
+        return Err(LayoutError::malformed(
+            "the runs of an attribute",
+            at,
+            format_args!("{} bytes", sizes.allocated),
+            found,
+        ));
+    }
+    if sizes.initialized > sizes.data || sizes.data > sizes.allocated {
+        let found = format_args!("{}, {} and {} bytes", sizes.initialized, sizes.data, sizes.allocated);
+        let expected = "a valid length within the length within the allocated one";
+        return Err(LayoutError::malformed("the sizes of an attribute", at, expected, found));
+    }
+    Ok(())
+}
+
+/// Decodes the runs of a part and checks that they are as many clusters as it says.
+///
+/// # Errors
+/// [`LayoutError::Malformed`].
+pub(super) fn decode_part(
+    part: &NonResident<'_>,
+    origin: u64,
+    boot: &Boot,
+    runs: &mut Vec<Run>,
+) -> Result<u64, LayoutError> {
+    let at = origin + part.list_at as u64;
+    let count = decode(part.list, at, boot, runs)?;
+    // An attribute of several parts must fit 64 bits of bytes, too.
+    if part.lowest.checked_add(count) != Some(part.end) || part.end.checked_mul(boot.cluster).is_none() {
+        let expected = format_args!("clusters {} to {} of it", part.lowest, part.end);
+        return Err(LayoutError::malformed("the runs of an attribute", at, expected, format_args!("{count} clusters")));
+    }
+    Ok(count)
+}
+
+/// Reads the attribute list of a record.
+///
+/// # Errors
+/// [`LayoutError`], also for one that is larger than a list may be.
+pub(super) fn read_list(
+    attribute: &Attribute<'_>,
+    origin: u64,
+    volume: &dyn ReadAt,
+    boot: &Boot,
+) -> Result<Vec<u8>, LayoutError> {
+    let at = origin + attribute.at as u64;
+    let part = match attribute.body {
+        Body::Resident(bytes) => return Ok(bytes.to_vec()),
+        Body::NonResident(part) => part,
+    };
+    if part.lowest != 0 || part.sizes.data > list::MOST_BYTES || !attribute.is_plain(part.unit) {
+        let expected = format_args!("one part of at most {} plain bytes", list::MOST_BYTES);
+        return Err(LayoutError::malformed(
+            "an attribute list",
+            at,
+            expected,
+            format_args!("{} bytes", part.sizes.data),
+        ));
+    }
+    let (mut runs, mut places) = (Vec::new(), Places::default());
+    let clusters = decode_part(&part, origin, boot, &mut runs)?;
+    check_sizes(&part.sizes, clusters, at, boot)?;
+    places.append(&runs);
+    let mut bytes = vec![0; usize::try_from(part.sizes.initialized).unwrap_or_default()];
+    places.read("an attribute list", 0, &mut bytes, volume, boot)?;
+    Ok(bytes)
+}
+
+/// Fetches the record of a number into a buffer, given the clusters that were found so far; returns where it begins on the volume.
+pub(super) type ReadRecord<'f> = dyn FnMut(&Places, u64, &mut [u8]) -> Result<u64, LayoutError> + 'f;
+
+/// Puts the value of a file's attribute without a name together. `read` fetches a record by its number, given the clusters that were
+/// found so far: those of the MFT itself are found that way.
+///
+/// # Errors
+/// [`LayoutError`]: the value contradicts itself, or a record of it cannot be had.
+pub(super) fn assemble(
+    base: &Record<'_>,
+    kind: u32,
+    volume: &dyn ReadAt,
+    boot: &Boot,
+    read: &mut ReadRecord<'_>,
+) -> Result<Option<Value>, LayoutError> {
+    let is_it = |attribute: &Attribute<'_>| attribute.kind == kind && attribute.name.is_empty();
+    let mut places = Places::default();
+    let mut sizes = None;
+    let mut take = |places: &mut Places, attribute: &Attribute<'_>, record: &Record<'_>| {
+        let at = record.origin + attribute.at as u64;
+        let part = attribute.non_resident().filter(|part| part.lowest == places.clusters());
+        let Some(part) = part else {
+            let expected = format_args!("one that goes on at cluster {}", places.clusters());
+            return Err(LayoutError::malformed("a part of an attribute", at, expected, "another one"));
+        };
+        if part.lowest == 0 {
+            if !attribute.is_plain(part.unit) {
+                let flags = format_args!("flags {:#06x}", attribute.flags);
+                return Err(LayoutError::malformed("an attribute of a system file", at, "plain bytes", flags));
+            }
+            sizes = Some((part.sizes, at));
+        }
+        let mut runs = Vec::new();
+        decode_part(&part, record.origin, boot, &mut runs)?;
+        places.append(&runs);
+        Ok(())
+    };
+
+    match base.attributes().find(|attribute| attribute.kind == ATTRIBUTE_LIST) {
+        None => {
+            let Some(attribute) = base.attributes().find(is_it) else { return Ok(None) };
+            if let Some(bytes) = attribute.resident() {
+                return Ok(Some(Value::Resident(bytes.to_vec())));
+            }
+            take(&mut places, &attribute, base)?;
+        }
+        Some(list) => {
+            let mut entries = list::parse(&read_list(&list, base.origin, volume, boot)?, base.origin)?;
+            entries.retain(|entry| entry.kind == kind && entry.name.is_empty());
+            entries.sort_unstable();
+            let mut bytes = vec![0; usize::try_from(boot.record).unwrap_or_default()];
+            for entry in &entries {
+                if entry.reference == base.reference {
+                    let own = base.attributes().find(|own| is_it(own) && own.id == entry.id);
+                    let own = own.ok_or_else(|| absent(entry.reference, base.origin))?;
+                    if let (Some(value), 1) = (own.resident(), entries.len()) {
+                        return Ok(Some(Value::Resident(value.to_vec())));
+                    }
+                    take(&mut places, &own, base)?;
+                    continue;
+                }
+                let origin = read(&places, entry.reference.number(), &mut bytes)?;
+                let record = Record::parse(&mut bytes, entry.reference.number(), origin)?;
+                let belongs =
+                    |record: &Record<'_>| record.reference == entry.reference && record.base == Some(base.reference);
+                let record = record.filter(belongs).ok_or_else(|| absent(entry.reference, origin))?;
+                let other = record.attributes().find(|other| is_it(other) && other.id == entry.id);
+                take(&mut places, &other.ok_or_else(|| absent(entry.reference, origin))?, &record)?;
+            }
+        }
+    }
+    let Some((sizes, at)) = sizes else { return Ok(None) };
+    check_sizes(&sizes, places.clusters(), at, boot)?;
+    Ok(Some(Value::NonResident(places, sizes)))
+}
+
+fn absent(reference: Reference, origin: u64) -> LayoutError {
+    LayoutError::malformed("a part of an attribute", origin, format_args!("it in {reference}"), "none of this file")
+}
+
+/// The first bytes of what lies in these runs; fewer where they are fewer.
+///
+/// # Errors
+/// As [`Places::read`].
+pub(super) fn head(runs: &[Run], length: u64, volume: &dyn ReadAt, boot: &Boot) -> Result<Vec<u8>, LayoutError> {
+    let mut places = Places::default();
+    places.append(runs);
+    let length = length.min(places.clusters().saturating_mul(boot.cluster));
+    let mut bytes = vec![0; usize::try_from(length).unwrap_or_default()];
+    places.read("the head of a file", 0, &mut bytes, volume, boot)?;
+    Ok(bytes)
+}
+
+/// What of a run is inside of the first `valid` bytes of its attribute, and what is behind them, given where it begins there.
+pub(super) fn split(extent: Extent, position: u64, valid: u64) -> (Extent, Extent) {
+    let inside = valid.saturating_sub(position).min(extent.length);
+    let behind = Extent { start: DiskOffset(extent.start.0 + inside), length: extent.length - inside };
+    (Extent { start: extent.start, length: inside }, behind)
+}

@@ -1,0 +1,29 @@
+//! NTFS volumes.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `build` | small volumes in memory, written here, independent of the reader |
+//! | `shapes` | those whose files, or whose MFT, are spread over several records |
+//! | `judge` | what holds for the claims on any volume, and what a stream holds |
+//! | `plain` | content, slack, free space, sizes of clusters and records, split files, a fragmented MFT |
+//! | `scratch` | page files and hibernation files |
+//! | `doubt` | dirty volumes, logs that were not closed, the copy of the boot sector |
+//! | `hostile` | contradictions, flipped bytes, absurd sizes |
+//! | `interop` | volumes of mkntfs and ntfscp, held against what was put in |
+//! | `scale` | many files: time and memory; and claims on an image that is named from outside |
+//!
+//! Where a tool is missing, its tests say so and pass.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr, unreachable_pub)]
+// A list of one range is just that here.
+#![allow(clippy::single_range_in_vec_init)]
+
+mod build;
+mod doubt;
+mod hostile;
+mod interop;
+mod judge;
+mod plain;
+mod scale;
+mod scratch;
+mod shapes;
