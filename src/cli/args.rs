@@ -103,9 +103,27 @@ pub(crate) struct Backup {
     /// A tag; may be given several times
     #[arg(long = "tag", value_name = "TAG")]
     pub tags: Vec<String>,
+    /// How the disk is cut: along its files, or in its own order without a look at what is on it
+    #[arg(long, value_name = "LAYOUT", default_value = "files")]
+    pub layout: Layout,
+    /// Keep free clusters as well, so that every byte of the disk comes back
+    #[arg(long)]
+    pub include_free: bool,
+    /// Keep the content of pagefile.sys, swapfile.sys and hiberfil.sys
+    #[arg(long)]
+    pub include_scratch: bool,
     /// A label for the disk, such as what is written on it
     #[arg(long, value_name = "TEXT")]
     pub label: Option<String>,
+}
+
+/// How a disk is cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Layout {
+    /// Along the files of its file systems; free clusters and scratch files are left out
+    Files,
+    /// In disk order; everything but zeros is kept
+    None,
 }
 
 /// What a source is read as.

@@ -134,6 +134,34 @@ pub struct Counts {
     /// How long the backup took, in milliseconds.
     #[n(7)]
     pub duration_ms: u64,
+    /// Bytes kept of files.
+    #[n(8)]
+    #[cbor(default)]
+    pub bytes_files: u64,
+    /// Bytes kept of the records of file systems and partition tables, and of containers.
+    #[n(9)]
+    #[cbor(default)]
+    pub bytes_records: u64,
+    /// Bytes kept behind the ends of files.
+    #[n(10)]
+    #[cbor(default)]
+    pub bytes_slack: u64,
+    /// Bytes kept that nothing claimed.
+    #[n(11)]
+    #[cbor(default)]
+    pub bytes_other: u64,
+    /// Bytes that are zeros.
+    #[n(12)]
+    #[cbor(default)]
+    pub bytes_zero: u64,
+    /// Bytes of free clusters, which are not kept.
+    #[n(13)]
+    #[cbor(default)]
+    pub bytes_free: u64,
+    /// Bytes of scratch files, which are not kept.
+    #[n(14)]
+    #[cbor(default)]
+    pub bytes_scratch: u64,
 }
 
 /// What an operator needs to know of a snapshot.
@@ -197,6 +225,45 @@ pub struct DiskFacts {
     /// The virtual disk that it came in; `None` for a disk of its own.
     #[n(6)]
     pub container: Option<ContainerFacts>,
+    /// The volumes on it, as they were found; `None` where nobody looked, or found none.
+    #[n(7)]
+    pub volumes: Option<Vec<VolumeRecord>>,
+}
+
+/// What was found of a volume.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
+#[cbor(map)]
+pub struct VolumeRecord {
+    /// The number of its partition; `None` on a disk without a table.
+    #[n(0)]
+    pub number: Option<u32>,
+    /// Where it begins on its disk, in bytes.
+    #[n(1)]
+    pub start: u64,
+    /// Bytes.
+    #[n(2)]
+    pub length: u64,
+    /// What the partition table says that it is for: a GUID, or a byte as in `0x07`.
+    #[n(3)]
+    pub purpose: Option<String>,
+    /// The partition's name.
+    #[n(4)]
+    pub name: Option<String>,
+    /// The file system.
+    #[n(5)]
+    pub file_system: String,
+    /// The file system's label.
+    #[n(6)]
+    pub label: Option<String>,
+    /// The file system's serial number, in hexadecimal digits.
+    #[n(7)]
+    pub serial: Option<String>,
+    /// Whether it was cut along its files.
+    #[n(8)]
+    pub by_files: bool,
+    /// How many disks in files lie around it.
+    #[n(9)]
+    pub depth: u32,
 }
 
 /// What the container of a virtual disk knew beside the disk's bytes.

@@ -94,6 +94,13 @@ impl Coverage {
         }
     }
 
+    /// Adds all of another division.
+    pub(super) fn append(&mut self, mut other: Self) {
+        self.streams.append(&mut other.streams);
+        self.extents.append(&mut other.extents);
+        self.holes.append(&mut other.holes);
+    }
+
     pub(super) fn push_hole(&mut self, why: Unkept, extent: Extent) {
         match self.holes.last_mut() {
             _ if extent.length == 0 => {}

@@ -72,6 +72,16 @@ impl Sorted {
         Self(left)
     }
 
+    /// The bytes of both.
+    pub(super) fn with(&self, other: &Self) -> Self {
+        Self::new(self.0.iter().chain(&other.0).copied().collect())
+    }
+
+    /// The extents.
+    pub(super) fn iter(&self) -> impl Iterator<Item = Extent> + '_ {
+        self.0.iter().copied()
+    }
+
     /// What is missing below `size`, in rising order.
     pub(super) fn gaps(&self, size: u64) -> Vec<Extent> {
         let mut gaps = Vec::with_capacity(self.0.len() + 1);

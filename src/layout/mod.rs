@@ -11,11 +11,14 @@ mod extents;
 pub mod fat;
 mod field;
 pub mod identity;
+pub mod nested;
 pub mod ntfs;
 pub mod partitions;
+pub mod whole;
 
 pub use claims::{Claims, Content, Note};
 pub use coverage::{Coverage, Keep, Kind, Unkept};
 pub use error::LayoutError;
 pub use identity::{Identity, identify};
 pub use partitions::{Partition, PartitionTable, VolumeKind, partitions, volume_kind};
+pub use whole::{DiskLayout, VolumeFacts, lay_out};

@@ -18,7 +18,7 @@ use sheaf::format::config::{CHUNKER_FASTCDC_2020, Chunking, ConfigRecord};
 use sheaf::format::snapshot::DiskFacts;
 use sheaf::ids::{ChunkId, ObjectId};
 use sheaf::names::{ObjectKind, ObjectName};
-use sheaf::ops::backup::{BackupReport, BackupRequest, WallTime, backup};
+use sheaf::ops::backup::{BackupPlan, BackupReport, BackupRequest, WallTime, backup};
 use sheaf::ops::check::{CheckReport, Depth, check};
 use sheaf::ops::container::TargetFormat;
 use sheaf::ops::monitor::{Monitor, Silent};
@@ -166,7 +166,7 @@ impl Fixture {
         monitor: &dyn Monitor,
         cancel: &Cancel,
     ) -> Result<BackupReport, OpsError> {
-        backup(&self.store()?, disk, self.request(stick), monitor, cancel)
+        backup(&self.store()?, disk, &BackupPlan::none(disk), self.request(stick), monitor, cancel)
     }
 
     fn request(&self, stick: &str) -> BackupRequest {
@@ -184,6 +184,7 @@ impl Fixture {
                 model: None,
                 label: None,
                 container: None,
+                volumes: None,
             },
             tool: "sheaf tests".to_owned(),
         }

@@ -294,6 +294,9 @@ impl Repository {
                 unreadable: 0,
                 bytes_kept: 4101,
                 duration_ms: 12,
+                bytes_other: 4101,
+                bytes_zero: 12_283,
+                ..Counts::default()
             },
         };
         let private = PrivateRecord {

@@ -7,13 +7,15 @@ use crate::cli::failure::{DONE, Failure, WARNINGS};
 use crate::cli::output::{self, bytes, count};
 use serde::Serialize;
 use sheaf::disk::ReadAt;
-use sheaf::format::snapshot::DiskFacts;
+use sheaf::format::snapshot::{Counts, DiskFacts};
 use sheaf::image::{Source, SourceFacts, SourceFormat};
-use sheaf::layout::{Identity, identify};
-use sheaf::ops::backup::{BackupReport, BackupRequest, WallTime, backup};
+use sheaf::layout::{Identity, Keep, identify};
+use sheaf::ops::OpsError;
+use sheaf::ops::backup::{BackupPlan, BackupReport, BackupRequest, WallTime, backup};
 use sheaf::ops::container::facts_to_keep;
 use sheaf::ops::monitor::Monitor;
 use std::path::Path;
+use std::sync::Arc;
 
 /// What `--json` prints.
 #[derive(Serialize)]
@@ -24,6 +26,8 @@ struct Document {
     bytes_source: u64,
     bytes_read: u64,
     bytes_kept: u64,
+    kept: Kept,
+    left_out: LeftOut,
     bytes_new: u64,
     bytes_stored: u64,
     chunks: u64,
@@ -33,6 +37,58 @@ struct Document {
     unreadable: u64,
     unreadable_ranges: Vec<Range>,
     seconds: f64,
+}
+
+/// Kept bytes by what they are.
+#[derive(Serialize)]
+pub(crate) struct Kept {
+    files: u64,
+    records: u64,
+    slack: u64,
+    other: u64,
+}
+
+/// Bytes that are not kept, by the reason.
+#[derive(Serialize)]
+pub(crate) struct LeftOut {
+    zeros: u64,
+    free: u64,
+    scratch: u64,
+}
+
+impl Kept {
+    pub(crate) const fn of(counts: &Counts) -> Self {
+        Self {
+            files: counts.bytes_files,
+            records: counts.bytes_records,
+            slack: counts.bytes_slack,
+            other: counts.bytes_other,
+        }
+    }
+}
+
+impl LeftOut {
+    pub(crate) const fn of(counts: &Counts) -> Self {
+        Self { zeros: counts.bytes_zero, free: counts.bytes_free, scratch: counts.bytes_scratch }
+    }
+}
+
+/// What went where, for people; nothing where the disk was not cut along files.
+pub(crate) fn shares(counts: &Counts) -> Option<String> {
+    let parts = |parts: &[(&str, u64)]| {
+        let parts = parts.iter().filter(|(_, count)| *count > 0);
+        parts.map(|(name, count)| format!("{name} {}", bytes(*count))).collect::<Vec<_>>().join(", ")
+    };
+    let kept = parts(&[
+        ("files", counts.bytes_files),
+        ("records", counts.bytes_records),
+        ("slack", counts.bytes_slack),
+        ("other", counts.bytes_other),
+    ]);
+    let left_out =
+        parts(&[("zeros", counts.bytes_zero), ("free", counts.bytes_free), ("scratch", counts.bytes_scratch)]);
+    let by_files = counts.bytes_files + counts.bytes_records + counts.bytes_free + counts.bytes_scratch > 0;
+    by_files.then(|| format!("Kept {kept}; left out {left_out}."))
 }
 
 /// A run of the disk, in bytes.
@@ -49,7 +105,7 @@ pub(crate) fn run(context: &Context, args: Backup) -> Result<u8, Failure> {
         args::SourceFormat::Vhd => SourceFormat::Vhd,
         args::SourceFormat::Vhdx => SourceFormat::Vhdx,
     });
-    let source = Source::open(&args.source, format, &args.parents)?;
+    let source = Arc::new(Source::open(&args.source, format, &args.parents)?);
     for warning in source.warnings() {
         context.progress.warn(&format!("{}: {warning}", args.source.display()));
     }
@@ -62,7 +118,7 @@ pub(crate) fn run(context: &Context, args: Backup) -> Result<u8, Failure> {
             places.join(", ")
         ));
     }
-    let identity = match identify(&source) {
+    let identity = match identify(&*source) {
         Ok(Identity::None) => None,
         Ok(identity) => Some(identity.to_string()),
         Err(error) => {
@@ -82,6 +138,16 @@ pub(crate) fn run(context: &Context, args: Backup) -> Result<u8, Failure> {
         return Err(Failure::usage("a tag must not be empty, and has no control characters"));
     }
     let store = context.store()?;
+    let plan = match args.layout {
+        args::Layout::None => BackupPlan::none(&*source),
+        args::Layout::Files => {
+            let disk: Arc<dyn ReadAt> = Arc::clone(&source) as _;
+            let keep = Keep { free: args.include_free, scratch: args.include_scratch };
+            BackupPlan::make(&disk, keep)
+                .map_err(|error| OpsError::Source { source_name: args.source.display().to_string(), source: error })?
+        }
+    };
+    plan.notes.iter().for_each(|note| context.progress.warn(note));
     let now = jiff::Zoned::now();
     let request = BackupRequest {
         stick: stick.clone(),
@@ -100,11 +166,12 @@ pub(crate) fn run(context: &Context, args: Backup) -> Result<u8, Failure> {
             model: facts.model,
             label: args.label,
             container: source.container().as_ref().map(facts_to_keep),
+            volumes: None,
         },
         tool: TOOL.to_owned(),
     };
     let size = source.size();
-    let report = backup(&store, &source, request, &context.progress, &context.cancel)?;
+    let report = backup(&store, &*source, &plan, request, &context.progress, &context.cancel)?;
     show(context, &report, &source, stick, size);
     Ok(if report.counts.unreadable > 0 { WARNINGS } else { DONE })
 }
@@ -136,6 +203,8 @@ fn show(context: &Context, report: &BackupReport, source: &Source, stick: String
             bytes_source: size,
             bytes_read: counts.bytes_read,
             bytes_kept: counts.bytes_kept,
+            kept: Kept::of(counts),
+            left_out: LeftOut::of(counts),
             bytes_new: counts.bytes_new,
             bytes_stored: counts.bytes_stored,
             chunks: counts.chunks,
@@ -168,6 +237,7 @@ fn show(context: &Context, report: &BackupReport, source: &Source, stick: String
             count(report.packs_written, "pack"),
         ),
     });
+    shares(counts).iter().for_each(|shares| context.say(shares));
     if report.packs_adopted > 0 {
         context.say(&format!("Used {} of an interrupted backup.", count(report.packs_adopted as u64, "pack")));
     }

@@ -8,7 +8,7 @@ use sheaf::crypto::password::{Password, PasswordCost};
 use sheaf::format::config::{Chunking, Config, ConfigRecord};
 use sheaf::format::snapshot::DiskFacts;
 use sheaf::image::RawDisk;
-use sheaf::ops::backup::{BackupReport, BackupRequest, WallTime, backup};
+use sheaf::ops::backup::{BackupPlan, BackupReport, BackupRequest, WallTime, backup};
 use sheaf::ops::check::{Depth, check};
 use sheaf::ops::container::TargetFormat;
 use sheaf::ops::demo::{make_stick, use_stick};
@@ -130,7 +130,7 @@ fn back_up(context: &Context, store: &ChunkStore, stick: &Path, title: &str) -> 
         disk: DiskFacts { sector_size: 512, source: stick.display().to_string(), ..DiskFacts::default() },
         tool: TOOL.to_owned(),
     };
-    let report = backup(store, &source, request, &Silent, &context.cancel)?;
+    let report = backup(store, &source, &BackupPlan::none(&source), request, &Silent, &context.cancel)?;
     context.say(&format!(
         "Snapshot {}, {title}{} new, stored in {}.",
         report.snapshot.short(),

@@ -1,22 +1,19 @@
 //! The second stage of a backup: cutting blocks into chunks.
 //!
 //! Always true here:
-//! - Cuts restart at each run of data, and are the same however the run lies across blocks: the bytes behind the last certain
-//!   cut of a block are carried into the headroom of the next.
+//! - Cuts restart at each stream and at each run of data in it, and are the same however the run lies across blocks: the bytes behind
+//!   the last certain cut of a block are carried into the headroom of the next.
+//! - Records are cut at multiples of [`RECORDS`] bytes of their stream: they change in place and never shift.
 //! - A batch owns the buffer that its chunks lie in, so that nothing but the carried bytes is copied.
 
-use super::blocks::{Block, Part, Step};
+use super::blocks::{BLOCK, Block, Piece, RunOfData};
 use crate::chunk::cdc::Cutter;
-use crate::disk::{DiskOffset, Extent};
-use crate::format::manifest::HoleKind;
+use crate::format::manifest::StreamKind;
 use std::ops::Range;
 
-/// A run of the disk in disk order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Piece {
-    Data(Extent),
-    Hole(HoleKind, Extent),
-}
+/// Bytes of a chunk of records: by measurement, see benches/RESULTS.md.
+pub(super) const RECORDS: usize = 16 << 10;
+const _: () = assert!(BLOCK.is_multiple_of(RECORDS));
 
 /// Chunks of one buffer, and what was learned of the disk on the way.
 #[derive(Debug, Default)]
@@ -44,71 +41,44 @@ impl BlockCutter {
     }
 
     /// Cuts what is certain.
-    pub(super) fn cut(&mut self, step: Step) -> Batch {
-        let mut batch = match step {
-            Step::Skipped(extent) => {
-                let mut batch = self.flush();
-                batch.pieces.push(Piece::Hole(HoleKind::Zero, extent));
-                batch.bytes_passed = extent.length;
-                batch
+    pub(super) fn cut(&mut self, block: Block) -> Batch {
+        let Block { mut buffer, runs, pieces, bytes_read, passed, .. } = block;
+        let mut batch = Batch { pieces, bytes_read, bytes_passed: passed, ..self.batch() };
+        let carried = self.headroom - self.carried.len();
+        buffer[carried..self.headroom].copy_from_slice(&self.carried);
+        let is_open = !self.carried.is_empty();
+        self.carried.clear();
+        if is_open && !runs.first().is_some_and(|run| run.continues) {
+            // It ended with the block before, which did not know.
+            self.cut_run(&buffer, carried..self.headroom, true, &mut batch.chunks);
+        }
+        for run in &runs {
+            let RunOfData { range, kind, offset, continues, ends } = run;
+            let range = self.headroom + range.start..self.headroom + range.end;
+            if *kind == StreamKind::Metadata {
+                cut_records(range, *offset, &mut batch.chunks);
+                continue;
             }
-            Step::Block(block) => self.cut_block(block),
-        };
-        batch.sequence = self.sequence;
-        self.sequence += 1;
+            let from = if *continues { carried } else { range.start };
+            let rest = self.cut_run(&buffer, from..range.end, *ends, &mut batch.chunks);
+            self.carried.extend_from_slice(&buffer[rest]);
+        }
+        batch.buffer = Some(buffer);
         batch
     }
 
     /// Cuts what was carried, when the source is at its end.
     pub(super) fn finish(&mut self) -> Batch {
-        let mut batch = self.flush();
-        batch.sequence = self.sequence;
-        self.sequence += 1;
-        batch
-    }
-
-    fn flush(&mut self) -> Batch {
-        let mut batch = Batch::default();
-        if !self.carried.is_empty() {
-            let buffer = std::mem::replace(&mut self.carried, Vec::with_capacity(self.headroom));
-            self.cut_run(&buffer, 0..buffer.len(), true, &mut batch.chunks);
-            batch.buffer = Some(buffer);
-        }
-        batch
-    }
-
-    fn cut_block(&mut self, block: Block) -> Batch {
-        let Block { offset, mut buffer, length, parts, bytes_read } = block;
-        let carried = self.carried.len();
-        buffer[self.headroom - carried..self.headroom].copy_from_slice(&self.carried);
-        self.carried.clear();
-        let mut batch = Batch { bytes_read, bytes_passed: length as u64, ..Batch::default() };
-        let mut open = (carried > 0).then_some(self.headroom - carried);
-        let mut rest = None;
-        for part in &parts {
-            let (Part::Data(range) | Part::Hole(_, range)) = part;
-            let start = DiskOffset(offset.0 + range.start as u64);
-            let extent = Extent { start, length: range.len() as u64 };
-            match part {
-                Part::Data(range) => {
-                    batch.pieces.push(Piece::Data(extent));
-                    let from = open.take().unwrap_or(self.headroom + range.start);
-                    let ends = range.end < length;
-                    rest = self.cut_run(&buffer, from..self.headroom + range.end, ends, &mut batch.chunks);
-                }
-                Part::Hole(kind, _) => {
-                    batch.pieces.push(Piece::Hole(*kind, extent));
-                    if let Some(from) = open.take() {
-                        self.cut_run(&buffer, from..self.headroom, true, &mut batch.chunks);
-                    }
-                }
-            }
-        }
-        if let Some(rest) = rest {
-            self.carried.extend_from_slice(&buffer[rest]);
-        }
+        let mut batch = self.batch();
+        let buffer = std::mem::take(&mut self.carried);
+        self.cut_run(&buffer, 0..buffer.len(), true, &mut batch.chunks);
         batch.buffer = Some(buffer);
         batch
+    }
+
+    fn batch(&mut self) -> Batch {
+        self.sequence += 1;
+        Batch { sequence: self.sequence - 1, ..Batch::default() }
     }
 
     /// Cuts a run; returns what is left uncut when the run may go on.
@@ -118,12 +88,23 @@ impl BlockCutter {
         mut run: Range<usize>,
         run_ends: bool,
         chunks: &mut Vec<Range<usize>>,
-    ) -> Option<Range<usize>> {
+    ) -> Range<usize> {
         while let Some(length) = self.cutter.first_chunk(&buffer[run.clone()], run_ends) {
             chunks.push(run.start..run.start + length);
             run.start += length;
         }
-        (!run.is_empty()).then_some(run)
+        run
+    }
+}
+
+/// Cuts records. A block ends at a multiple of their size in the stream, so that nothing is carried.
+fn cut_records(mut run: Range<usize>, offset: u64, chunks: &mut Vec<Range<usize>>) {
+    let mut phase = usize::try_from(offset % RECORDS as u64).unwrap_or_default();
+    while !run.is_empty() {
+        let end = run.end.min(run.start + (RECORDS - phase));
+        chunks.push(run.start..end);
+        run.start = end;
+        phase = 0;
     }
 }
 
@@ -131,12 +112,13 @@ impl BlockCutter {
 mod tests {
     use super::*;
     use crate::ops::Cancel;
-    use crate::ops::backup::blocks::{BLOCK, BlockReader};
+    use crate::ops::backup::blocks::BlockReader;
+    use crate::ops::backup::plan::BackupPlan;
 
     fn chunks_of(disk: &Vec<u8>) -> (Vec<Vec<u8>>, Vec<Piece>) {
         let cutter = Cutter::new(1024, 4096, 16384, 1).expect("legal");
-        let cancel = Cancel::default();
-        let mut reader = BlockReader::new(disk, "test", &cancel, cutter.max());
+        let (cancel, plan) = (Cancel::default(), BackupPlan::none(disk));
+        let mut reader = BlockReader::new(disk, &plan, "test", &cancel, cutter.max());
         let mut blocks = BlockCutter::new(cutter, cutter.max());
         let (mut chunks, mut pieces) = (Vec::new(), Vec::new());
         let mut take = |batch: Batch| {
@@ -144,8 +126,8 @@ mod tests {
             chunks.extend(batch.chunks.iter().map(|range| buffer[range.clone()].to_vec()));
             pieces.extend(batch.pieces);
         };
-        while let Some(step) = reader.next(&mut None).expect("readable") {
-            take(blocks.cut(step));
+        while let Some(block) = reader.next(&mut None).expect("readable") {
+            take(blocks.cut(block));
         }
         take(blocks.finish());
         (chunks, pieces)
@@ -173,7 +155,7 @@ mod tests {
                 let (mut back, mut taken) = (vec![0; size], 0);
                 let mut next = 0;
                 for piece in pieces {
-                    let (Piece::Data(extent) | Piece::Hole(_, extent)) = piece;
+                    let (Piece::Data(extent) | Piece::Hole(_, extent)) = piece else { continue };
                     assert_eq!(extent.start.0, next, "case {case}");
                     next += extent.length;
                     if let Piece::Data(extent) = piece {

@@ -5,7 +5,7 @@
 //! - Tables are cut on record boundaries by their content, so that two snapshots of a stick share most of them
 //!   (format-spec/manifest.md).
 
-use super::cutting::Piece;
+use super::blocks::Piece;
 use super::known::Known;
 use super::store::PackStore;
 use crate::chunk::compress::Compressor;
@@ -13,6 +13,7 @@ use crate::crypto::derive;
 use crate::disk::Extent;
 use crate::format::manifest::{HoleKind, MapRecord, RECORD_LENGTH, StreamKind};
 use crate::format::pack::PackKind;
+use crate::format::snapshot::Counts;
 use crate::format::tree::{TreeEntry, TreeRoot};
 use crate::ids::{ChunkId, ChunkKey};
 use crate::ops::OpsError;
@@ -136,6 +137,16 @@ impl Table {
     }
 }
 
+/// Adds a hole, to the one before where it goes on.
+fn push_hole(holes: &mut Vec<(HoleKind, Extent)>, (kind, extent): (HoleKind, Extent)) {
+    match holes.last_mut() {
+        Some((last_kind, last)) if *last_kind == kind && last.end() == Some(extent.start) => {
+            last.length += extent.length;
+        }
+        _ => holes.push((kind, extent)),
+    }
+}
+
 /// The roots that a snapshot needs.
 #[derive(Debug)]
 pub(super) struct Roots {
@@ -150,10 +161,11 @@ pub(super) struct ManifestWriter {
     references: Table,
     last_reference: Option<ChunkId>,
     stored: Vec<ChunkId>,
+    /// Streams with the number of their extents and bytes.
+    streams: Vec<(StreamKind, u32, u64)>,
     extents: Vec<Extent>,
     holes: Vec<(HoleKind, Extent)>,
-    pub kept: u64,
-    pub unreadable: u64,
+    kept: u64,
 }
 
 impl ManifestWriter {
@@ -163,10 +175,10 @@ impl ManifestWriter {
             references: Table::new(Domain::Reference),
             last_reference: None,
             stored: Vec::new(),
+            streams: Vec::new(),
             extents: Vec::new(),
             holes: Vec::new(),
             kept: 0,
-            unreadable: 0,
         }
     }
 
@@ -187,21 +199,53 @@ impl ManifestWriter {
     /// The next run of the disk.
     pub(super) fn piece(&mut self, piece: Piece) {
         match piece {
-            Piece::Data(extent) => match self.extents.last_mut() {
-                Some(last) if last.end() == Some(extent.start) => last.length += extent.length,
-                _ => self.extents.push(extent),
+            Piece::Begin(kind) => match self.streams.last_mut() {
+                // A stream of holes alone is none.
+                Some(last) if last.1 == 0 => last.0 = kind,
+                _ => self.streams.push((kind, 0, 0)),
             },
-            Piece::Hole(kind, extent) => {
-                if kind == HoleKind::Unreadable {
-                    self.unreadable += extent.length;
+            Piece::Data(extent) => {
+                if self.streams.is_empty() {
+                    self.streams.push((StreamKind::Other, 0, 0));
                 }
-                match self.holes.last_mut() {
-                    Some((last_kind, last)) if *last_kind == kind && last.end() == Some(extent.start) => {
-                        last.length += extent.length;
+                let Some((_, extents, length)) = self.streams.last_mut() else { return };
+                *length += extent.length;
+                match self.extents.last_mut() {
+                    Some(last) if *extents > 0 && last.end() == Some(extent.start) => last.length += extent.length,
+                    _ => {
+                        self.extents.push(extent);
+                        *extents += 1;
                     }
-                    _ => self.holes.push((kind, extent)),
                 }
             }
+            Piece::Hole(kind, extent) => push_hole(&mut self.holes, (kind, extent)),
+        }
+    }
+
+    /// What is known of the kinds of bytes when all pieces have passed.
+    pub(super) fn count(&mut self, counts: &mut Counts) {
+        self.holes.sort_unstable_by_key(|(_, extent)| extent.start);
+        let mut joined = Vec::with_capacity(self.holes.len());
+        self.holes.drain(..).for_each(|hole| push_hole(&mut joined, hole));
+        self.holes = joined;
+        counts.bytes_kept = self.kept;
+        for (kind, _, length) in &self.streams {
+            let bytes = match kind {
+                StreamKind::File => &mut counts.bytes_files,
+                StreamKind::Metadata => &mut counts.bytes_records,
+                StreamKind::Slack => &mut counts.bytes_slack,
+                StreamKind::Other => &mut counts.bytes_other,
+            };
+            *bytes += length;
+        }
+        for (kind, extent) in &self.holes {
+            let bytes = match kind {
+                HoleKind::Zero => &mut counts.bytes_zero,
+                HoleKind::Free => &mut counts.bytes_free,
+                HoleKind::Scratch => &mut counts.bytes_scratch,
+                HoleKind::Unreadable => &mut counts.unreadable,
+            };
+            *bytes += extent.length;
         }
     }
 
@@ -233,14 +277,16 @@ impl ManifestWriter {
         let data = std::mem::replace(&mut self.data, StoredTree::new(Domain::Data)).finish(meta, &mut stored)?;
         let mut table = Table::new(Domain::Data);
         let extents = std::mem::take(&mut self.extents);
-        let stream = MapRecord::Stream {
-            kind: StreamKind::Other,
-            extents: u32::try_from(extents.len()).unwrap_or(u32::MAX),
-            length: self.kept,
-        };
-        let stream = (!extents.is_empty()).then_some(stream);
         let holes = self.holes.iter().map(|(kind, extent)| MapRecord::Hole(*kind, *extent));
-        for record in stream.into_iter().chain(extents.into_iter().map(MapRecord::Extent)).chain(holes) {
+        let mut rest = &extents[..];
+        let streams = self.streams.iter().filter(|(_, extents, _)| *extents > 0);
+        let streams = streams.flat_map(|(kind, count, length)| {
+            let (own, behind) = rest.split_at((*count as usize).min(rest.len()));
+            rest = behind;
+            let stream = MapRecord::Stream { kind: *kind, extents: *count, length: *length };
+            std::iter::once(stream).chain(own.iter().copied().map(MapRecord::Extent))
+        });
+        for record in streams.chain(holes) {
             let bytes: [u8; RECORD_LENGTH] = record.encode();
             let hash = *blake3::hash(&bytes).as_bytes();
             let closing = u32::from_le_bytes([hash[0], hash[1], hash[2], hash[3]]);

@@ -13,6 +13,8 @@ mod cutting;
 mod known;
 mod manifest;
 mod pipeline;
+mod plan;
+mod reading;
 mod store;
 
 use crate::disk::{Extent, ReadAt};
@@ -24,6 +26,7 @@ use crate::repo::reader::ChunkStore;
 use crate::repo::snapshots;
 use known::Known;
 use pipeline::Pipeline;
+pub use plan::BackupPlan;
 use std::time::Instant;
 use store::PackStore;
 
@@ -70,7 +73,7 @@ pub struct BackupReport {
     pub unreadable: Vec<Extent>,
 }
 
-/// Backs `source` up and commits a snapshot.
+/// Backs `source` up as `plan` divides it, and commits a snapshot.
 ///
 /// # Errors
 /// [`OpsError::Source`] when the source shrinks or goes away, [`OpsError::Interrupted`], [`OpsError::Repo`]. Whatever
@@ -78,6 +81,7 @@ pub struct BackupReport {
 pub fn backup(
     store: &ChunkStore,
     source: &dyn ReadAt,
+    plan: &BackupPlan,
     request: BackupRequest,
     monitor: &dyn Monitor,
     cancel: &Cancel,
@@ -87,7 +91,7 @@ pub fn backup(
     let known = Known::new(store.index.clone());
     let (mut packs, writer) = PackStore::new(store, &known);
     monitor.begin(Phase::Backup, Some(source.size()));
-    let pipeline = Pipeline { store, known: &known, source, source_name: &request.disk.source, monitor, cancel };
+    let pipeline = Pipeline { store, known: &known, source, plan, source_name: &request.disk.source, monitor, cancel };
     let stored = std::thread::scope(|scope| {
         scope.spawn(move || store::write_packs(store, &writer));
         let stored = pipeline.run(&mut packs);
@@ -121,7 +125,8 @@ pub fn backup(
         tool: request.tool,
         counts,
     };
-    let private = PrivateRecord { data: roots.data, map: roots.map, disk: request.disk };
+    let disk = DiskFacts { volumes: plan.records(), ..request.disk };
+    let private = PrivateRecord { data: roots.data, map: roots.map, disk };
     let snapshot = snapshots::commit(&store.repository, &operator, &private)?;
     Ok(BackupReport { snapshot, counts, packs_written: packs.packs_written, packs_adopted, unreadable })
 }

@@ -7,10 +7,11 @@
 //! - Chunks reach the manifest in the order of the disk, whichever worker was faster.
 //! - A stage that fails drops its channels, which ends its neighbours; nobody waits for a thread that is gone.
 
-use super::blocks::{BlockReader, Step};
+use super::blocks::{Block, BlockReader};
 use super::cutting::{Batch, BlockCutter};
 use super::known::Known;
 use super::manifest::{ManifestWriter, MetaStore, Roots};
+use super::plan::BackupPlan;
 use super::store::PackStore;
 use crate::chunk::cdc::Cutter;
 use crate::chunk::compress::Compressor;
@@ -38,6 +39,7 @@ pub(super) struct Pipeline<'a> {
     pub store: &'a ChunkStore,
     pub known: &'a Known,
     pub source: &'a dyn ReadAt,
+    pub plan: &'a BackupPlan,
     pub source_name: &'a str,
     pub monitor: &'a dyn Monitor,
     pub cancel: &'a Cancel,
@@ -69,7 +71,7 @@ impl Pipeline<'_> {
             .map_err(RepoError::from)?;
         std::thread::scope(|scope| {
             let (free_sender, free) = bounded::<Vec<u8>>(BUFFERS);
-            let (step_sender, steps) = bounded::<Step>(2);
+            let (step_sender, steps) = bounded::<Block>(2);
             let (batch_sender, batches) = bounded::<Batch>(BUFFERS);
             let (done_sender, done) = bounded::<Done>(BUFFERS);
             for _ in 0..BUFFERS {
@@ -78,8 +80,8 @@ impl Pipeline<'_> {
             let reader = scope.spawn(move || self.read(cutter.max(), &free, &step_sender));
             scope.spawn(move || {
                 let mut blocks = BlockCutter::new(cutter, cutter.max());
-                for step in steps {
-                    if batch_sender.send(blocks.cut(step)).is_err() {
+                for block in steps {
+                    if batch_sender.send(blocks.cut(block)).is_err() {
                         return;
                     }
                 }
@@ -103,16 +105,16 @@ impl Pipeline<'_> {
         })
     }
 
-    fn read(&self, headroom: usize, free: &Receiver<Vec<u8>>, steps: &Sender<Step>) -> Result<(), OpsError> {
-        let mut reader = BlockReader::new(self.source, self.source_name, self.cancel, headroom);
+    fn read(&self, headroom: usize, free: &Receiver<Vec<u8>>, steps: &Sender<Block>) -> Result<(), OpsError> {
+        let mut reader = BlockReader::new(self.source, self.plan, self.source_name, self.cancel, headroom);
         let mut buffer = None;
         loop {
             if buffer.is_none() {
                 let Ok(free) = free.recv() else { return Ok(()) };
                 buffer = Some(free);
             }
-            let Some(step) = reader.next(&mut buffer)? else { return Ok(()) };
-            if steps.send(step).is_err() {
+            let Some(block) = reader.next(&mut buffer)? else { return Ok(()) };
+            if steps.send(block).is_err() {
                 return Ok(());
             }
         }
@@ -172,8 +174,7 @@ impl Pipeline<'_> {
         if !waiting.is_empty() {
             return Err(OpsError::WorkerLost);
         }
-        counts.unreadable = manifest.unreadable;
-        counts.bytes_kept = manifest.kept;
+        manifest.count(&mut counts);
         let unreadable = manifest.unreadable_extents().take(LISTED_UNREADABLE).collect();
         let roots = manifest.finish(&mut meta)?;
         Ok(Stored { counts, roots, unreadable })
