@@ -6,6 +6,7 @@
 
 pub mod claims;
 mod error;
+pub mod exfat;
 pub mod fat;
 mod field;
 pub mod identity;
