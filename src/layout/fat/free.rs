@@ -7,6 +7,7 @@
 
 use super::table::{Table, WINDOW};
 use super::{FatKind, FatVolume};
+use crate::disk::ReadError;
 use crate::layout::fat::heap::{note, read};
 use crate::layout::field::u8_at;
 use crate::layout::{Claims, LayoutError};
@@ -72,7 +73,8 @@ impl FatVolume<'_> {
                 claims.doubt_free(LayoutError::malformed(WHAT, at, expected, found));
             }
             Ok(_) => {}
-            Err(error) => note(claims, "it is taken for clean", error)?,
+            Err(error @ LayoutError::Read { source: ReadError::Unreadable { .. }, .. }) => claims.doubt_free(error),
+            Err(error) => return Err(error),
         }
         Ok(())
     }

@@ -5,7 +5,7 @@
 //!   its first cluster to its end is not claimed, and its bytes stay in disk order.
 //! - Only what the active table calls free is called so, and that is in doubt when the tables differ, a file uses such a cluster,
 //!   or the volume was not shut down.
-//! - Memory: a bit for each cluster, of which there are at most 2^28, and 16 MiB of the table.
+//! - Memory: a bit for each cluster, of which there are at most 2^28, and 16 MiB of each of two tables.
 //!
 //! Structures: Microsoft FAT specification 1.03 ("fatgen103").
 
