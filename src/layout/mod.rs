@@ -7,6 +7,7 @@
 pub mod claims;
 pub mod coverage;
 mod error;
+pub mod exfat;
 mod extents;
 pub mod fat;
 mod field;

@@ -44,8 +44,6 @@ const MOST_TABLES: u8 = 4;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::layout) struct Geometry {
     kind: FatKind,
-    /// Bytes of a sector.
-    pub(super) sector: u32,
     /// Bytes of a cluster.
     pub(super) cluster: u32,
     /// Bytes of the reserved sectors, which come first.
@@ -131,7 +129,6 @@ impl Geometry {
         let mark = u8_at(sector, extended + 2);
         Ok(Some(Self {
             kind,
-            sector: bytes,
             cluster: u32::try_from(sector_size * per_cluster).unwrap_or(u32::MAX),
             reserved: reserved * sector_size,
             tables,
@@ -148,6 +145,21 @@ impl Geometry {
 
     pub(in crate::layout) const fn kind(&self) -> FatKind {
         self.kind
+    }
+
+    /// Where a file allocation table begins.
+    pub(super) fn table_start(&self, number: u8) -> u64 {
+        self.reserved + u64::from(number) * self.table
+    }
+
+    /// Where the root directory begins that is not one of clusters.
+    pub(super) fn root_start(&self) -> u64 {
+        self.table_start(self.tables)
+    }
+
+    /// Where the first cluster begins, which has the number 2.
+    pub(super) fn clusters_start(&self) -> u64 {
+        self.root_start() + self.root
     }
 }
 
