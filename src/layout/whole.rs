@@ -8,7 +8,9 @@
 
 use super::claims::Claims;
 use super::coverage::{Coverage, Keep, Kind, resolve};
+use super::exfat::ExFatVolume;
 use super::extents::Sorted;
+use super::fat::FatVolume;
 use super::nested::{self, FileDisk, OpenInner, Translation};
 use super::ntfs::{NtfsOptions, NtfsVolume};
 use super::partitions::{Scheme, VolumeKind, partitions, volume_kind};
@@ -196,12 +198,19 @@ impl LayOut<'_> {
                 facts.serial = Some(format!("{:016x}", volume.facts().serial));
                 volume.claim(&mut claims, &NtfsOptions { include_scratch: self.keep.scratch })?;
             }
-            VolumeKind::Fat12
-            | VolumeKind::Fat16
-            | VolumeKind::Fat32
-            | VolumeKind::ExFat
-            | VolumeKind::BitLocker
-            | VolumeKind::Other(_) => return Ok(None),
+            VolumeKind::Fat12 | VolumeKind::Fat16 | VolumeKind::Fat32 => {
+                let Some(volume) = FatVolume::open(part)? else { return Ok(None) };
+                facts.label.clone_from(&volume.facts().label);
+                facts.serial = Some(format!("{:08x}", volume.facts().serial));
+                volume.claim(&mut claims)?;
+            }
+            VolumeKind::ExFat => {
+                let Some(volume) = ExFatVolume::open(part)? else { return Ok(None) };
+                facts.label.clone_from(&volume.facts().label);
+                facts.serial = Some(format!("{:08x}", volume.facts().serial));
+                volume.claim(&mut claims)?;
+            }
+            VolumeKind::BitLocker | VolumeKind::Other(_) => return Ok(None),
         }
         Ok(Some(claims))
     }
