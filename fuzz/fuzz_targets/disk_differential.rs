@@ -50,7 +50,7 @@ const EDITS: usize = 6;
 /// sector boundary, and its bits are the block's sectors. No block that it reads is smaller than this.
 const PIECE: u64 = 4096;
 /// How often the counts are shown, in inputs.
-const SHOW: u64 = 50_000;
+const SHOW: u64 = 10_000;
 
 /// How many inputs or sectors came to what.
 struct Counts {
