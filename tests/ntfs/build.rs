@@ -343,7 +343,8 @@ impl Build {
         let start_of = |number: u64, kind: u32| {
             let attr = self.records.get(&number)?.attrs.iter().find(|attr| attr.kind == kind)?;
             match &attr.body {
-                Body::There(clusters) => Some(clusters.runs.first()?.0 * self.cluster),
+                // A hostile volume may say anything of where its maps are.
+                Body::There(clusters) => Some(clusters.runs.first()?.0.saturating_mul(self.cluster)),
                 Body::Here(_) => None,
             }
         };
@@ -361,7 +362,7 @@ impl Build {
                 }
             }
             if let Some(mirror) = mirror.filter(|_| *number < 4) {
-                pieces.push((mirror + number * self.record as u64, bytes));
+                pieces.push((mirror.saturating_add(number * self.record as u64), bytes));
             }
             if let Some(byte) = own.get_mut(*number as usize / 8) {
                 *byte |= (rec.flags as u8 & 1) << (number % 8);

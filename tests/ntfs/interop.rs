@@ -1,5 +1,6 @@
 //! Volumes that mkntfs made and ntfscp filled (ntfs-3g), held against what was put in.
 
+use std::io::{Seek, SeekFrom, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -71,4 +72,72 @@ fn what_ntfscp_put_in_comes_out() {
         let behind = image.size() - facts.clusters * cluster - sector;
         assert_eq!(left, behind, "{cluster}: {:?}", extents(&claims).last());
     }
+}
+
+/// Mounted by ntfs-3g; unmounted when it is dropped.
+struct Mounted<'a>(&'a Path);
+
+impl Drop for Mounted<'_> {
+    fn drop(&mut self) {
+        // What writes is done when the program that mounted it is.
+        let done = run("fusermount3", &["-u", self.0.to_str().unwrap()]);
+        if done != Some(true) {
+            run("umount", &[self.0.to_str().unwrap()]);
+        }
+    }
+}
+
+#[test]
+fn fragmented_sparse_and_named_content_of_a_mounted_volume() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, mount) = (folder.path().join("volume"), folder.path().join("mount"));
+    std::fs::create_dir(&mount).unwrap();
+    // Small enough that the large file fills the gaps between the small ones.
+    if !make(&path, 33 << 20, 4096, 512) {
+        return;
+    }
+    let arguments = ["-o", "streams_interface=windows", path.to_str().unwrap(), mount.to_str().unwrap()];
+    if run("ntfs-3g", &arguments) != Some(true) {
+        eprintln!("skipped: ntfs-3g does not mount here");
+        return;
+    }
+    let mounted = Mounted(&mount);
+    let mut kept = Vec::new();
+    for index in 0..5000 {
+        let content = bytes(index, 4096);
+        std::fs::write(mount.join(format!("file {index}")), &content).unwrap();
+    }
+    for index in (0..5000).step_by(2) {
+        std::fs::remove_file(mount.join(format!("file {index}"))).unwrap();
+    }
+    // As much as there is room for, so that the gaps are filled, and then a little less.
+    let mut large = bytes(99, 24 << 20);
+    let mut file = std::fs::File::create(mount.join("large")).unwrap();
+    let written = large.chunks(64 << 10).take_while(|piece| file.write_all(piece).is_ok()).count() * (64 << 10);
+    large.truncate(written - (256 << 10) + 13);
+    file.set_len(large.len() as u64).unwrap();
+    drop(file);
+    let mut sparse = std::fs::File::create(mount.join("sparse")).unwrap();
+    let (head, tail) = (bytes(100, 5000), bytes(101, 9000));
+    sparse.write_all(&head).unwrap();
+    sparse.seek(SeekFrom::Start(8 << 20)).unwrap();
+    sparse.write_all(&tail).unwrap();
+    drop(sparse);
+    let named = bytes(102, 7000);
+    std::fs::write(mount.join("large:stream"), &named).unwrap();
+    std::fs::create_dir(mount.join("folder")).unwrap();
+    kept.extend((1..5000).step_by(2).map(|index| bytes(index, 4096)));
+    drop(mounted);
+
+    let image = Image::open(&path);
+    let claims = claims(&image);
+    assert_eq!((notes(&claims), claims.doubts_free()), (Vec::new(), false));
+    let streams: std::collections::BTreeSet<_> = contents(&claims, Content::File, &image).into_iter().collect();
+    assert!(streams.contains(&large) && streams.contains(&named), "the large file or its stream");
+    assert!(kept.iter().all(|content| streams.contains(content)), "small files");
+    // The sparse file's runs: whole clusters of the first part, then the second one's bytes.
+    let with_zeros = [&head[..], &[0; 8192 - 5000], &tail[..]].concat();
+    assert!(streams.contains(&with_zeros), "the sparse file");
+    let most = claims.streams().map(|(_, extents)| extents.len()).max().unwrap();
+    assert!(most * 3 > 1024, "the large file is in {most} runs only, which one record could hold");
 }

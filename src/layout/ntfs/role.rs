@@ -79,6 +79,11 @@ impl Role {
         role
     }
 
+    /// The role of a file that has names in records that were not looked at.
+    pub(super) const fn with_other_names(self) -> Self {
+        Self { scratch: None, ..self }
+    }
+
     /// How an attribute of the file is claimed.
     pub(super) fn treatment(&self, kind: u32, name: &[u8]) -> Treatment {
         match (self.number, kind) {

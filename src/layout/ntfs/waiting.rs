@@ -8,7 +8,7 @@
 
 use std::mem::{size_of, take};
 
-use super::attribute::{ATTRIBUTE_LIST, Attribute, NonResident, Sizes};
+use super::attribute::{ATTRIBUTE_LIST, Attribute, FILE_NAME, NonResident, Sizes};
 use super::list::{self, Entry};
 use super::record::{Record, Reference};
 use super::role::Role;
@@ -106,7 +106,11 @@ impl Waiting {
         let names: usize =
             entries.iter().filter(|entry| !entry.name.is_empty()).map(|entry| entry.name.len() + ALLOCATION).sum();
         self.weigh(size_of::<Base>() + ALLOCATION + entries.len() * size_of::<Entry>() + names)?;
-        self.bases.push(Base { reference: record.reference, role: Role::of(record), entries });
+        let has_other_names =
+            entries.iter().any(|entry| entry.kind == FILE_NAME && entry.reference != record.reference);
+        let role = Role::of(record);
+        let role = if has_other_names { role.with_other_names() } else { role };
+        self.bases.push(Base { reference: record.reference, role, entries });
         // The list itself is not named by itself.
         if let Some(part) = attribute.non_resident() {
             let mut runs = Vec::new();
@@ -114,7 +118,7 @@ impl Waiting {
             let (name, at) = (attribute.name, record.origin + attribute.at as u64);
             let is_plain = attribute.is_plain(part.unit);
             let whole = Whole { kind: ATTRIBUTE_LIST, name, is_plain, sizes: part.sizes, runs: &runs, at };
-            sink.take(&Role::of(record), &whole)?;
+            sink.take(&role, &whole)?;
         }
         Ok(true)
     }
