@@ -169,6 +169,16 @@ impl Fixture {
         backup(&self.store()?, disk, &BackupPlan::none(disk), self.request(stick), monitor, cancel)
     }
 
+    /// As [`Self::backup`], divided as a plan says.
+    pub(crate) fn backup_planned(
+        &self,
+        stick: &str,
+        disk: &dyn ReadAt,
+        plan: &BackupPlan,
+    ) -> Result<BackupReport, OpsError> {
+        backup(&self.store()?, disk, plan, self.request(stick), &Silent, &Cancel::default())
+    }
+
     fn request(&self, stick: &str) -> BackupRequest {
         let second = self.clock.fetch_add(1, Ordering::Relaxed);
         BackupRequest {

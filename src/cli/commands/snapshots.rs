@@ -1,11 +1,12 @@
 //! `sheaf snapshots`
 
+use super::backup::{Kept, LeftOut, shares};
 use crate::cli::args::Snapshots;
 use crate::cli::context::Context;
 use crate::cli::failure::{DONE, Failure, WARNINGS};
 use crate::cli::output::{self, bytes};
 use serde::Serialize;
-use sheaf::format::snapshot::ContainerFacts;
+use sheaf::format::snapshot::{ContainerFacts, VolumeRecord};
 use sheaf::image::vhd::Geometry;
 use sheaf::image::vhdx::Guid;
 use sheaf::ops::monitor::Monitor;
@@ -28,6 +29,8 @@ struct Row {
     bytes_stored: u64,
     chunks: u64,
     chunks_new: u64,
+    kept: Kept,
+    left_out: LeftOut,
     unreadable: u64,
     seconds: f64,
     disk: Option<Disk>,
@@ -42,6 +45,22 @@ struct Disk {
     model: Option<String>,
     label: Option<String>,
     container: Option<Container>,
+    volumes: Vec<Volume>,
+}
+
+/// A volume that was found on the disk, or on a disk in a file on it.
+#[derive(Serialize)]
+struct Volume {
+    partition: Option<u32>,
+    start: u64,
+    size: u64,
+    purpose: Option<String>,
+    name: Option<String>,
+    file_system: String,
+    label: Option<String>,
+    serial: Option<String>,
+    by_files: bool,
+    depth: u32,
 }
 
 /// The virtual disk that a disk came in. Identifiers of a VHD are its bytes in order; those of a VHDX are in their usual form.
@@ -78,7 +97,7 @@ pub(crate) fn run(context: &Context, args: &Snapshots) -> Result<u8, Failure> {
     if let Some(name) = &args.snapshot {
         let snapshot = snapshots::resolve(&repository, name)?;
         let disk = snapshots::open_private(&repository, snapshot.id).ok().map(|private| private.disk);
-        details(context, &row(&snapshot, disk));
+        details(context, &row(&snapshot, disk), shares(&snapshot.record.counts));
         return Ok(if list.damaged.is_empty() { DONE } else { WARNINGS });
     }
     let matches = |snapshot: &Snapshot| {
@@ -135,6 +154,8 @@ fn row(snapshot: &Snapshot, disk: Option<sheaf::format::snapshot::DiskFacts>) ->
         bytes_stored: counts.bytes_stored,
         chunks: counts.chunks,
         chunks_new: counts.chunks_new,
+        kept: Kept::of(&counts),
+        left_out: LeftOut::of(&counts),
         unreadable: counts.unreadable,
         seconds: counts.duration_ms as f64 / 1000.0,
         disk: disk.map(|disk| Disk {
@@ -145,8 +166,33 @@ fn row(snapshot: &Snapshot, disk: Option<sheaf::format::snapshot::DiskFacts>) ->
             model: disk.model,
             label: disk.label,
             container: disk.container.map(container),
+            volumes: disk.volumes.unwrap_or_default().into_iter().map(volume).collect(),
         }),
     }
+}
+
+fn volume(record: VolumeRecord) -> Volume {
+    Volume {
+        partition: record.number,
+        start: record.start,
+        size: record.length,
+        purpose: record.purpose,
+        name: record.name,
+        file_system: record.file_system,
+        label: record.label,
+        serial: record.serial,
+        by_files: record.by_files,
+        depth: record.depth,
+    }
+}
+
+/// A volume in one line.
+fn describe(volume: &Volume) -> String {
+    let label =
+        volume.label.as_ref().or(volume.name.as_ref()).map_or_else(String::new, |label| format!(" \"{label}\""));
+    let inside = if volume.depth > 0 { ", on a disk in a file" } else { "" };
+    let whole = if volume.by_files { "" } else { ", kept whole" };
+    format!("{}{label}, {}{inside}{whole}", volume.file_system, bytes(volume.size))
 }
 
 fn container(facts: ContainerFacts) -> Container {
@@ -176,7 +222,7 @@ fn container(facts: ContainerFacts) -> Container {
 }
 
 /// Everything that is known of one snapshot, a line each.
-fn details(context: &Context, row: &Row) {
+fn details(context: &Context, row: &Row, shares: Option<String>) {
     if context.global.json {
         output::json(row);
         return;
@@ -190,6 +236,7 @@ fn details(context: &Context, row: &Row) {
         ("Tags", row.tags.join(", ")),
         ("Size", format!("{} bytes ({})", row.size, bytes(row.size))),
         ("Kept", format!("{} in {} chunks", bytes(row.bytes_kept), row.chunks)),
+        ("Of that", shares.unwrap_or_default()),
         ("Added", format!("{} for {} new chunks", bytes(row.bytes_stored), row.chunks_new)),
         ("Unreadable", if row.unreadable > 0 { bytes(row.unreadable) } else { String::new() }),
         ("Made by", row.tool.clone()),
@@ -205,6 +252,12 @@ fn details(context: &Context, row: &Row) {
                 ("Model", text(&disk.model)),
                 ("Label", text(&disk.label)),
             ]);
+            for volume in &disk.volumes {
+                lines.push((if volume.partition.is_some() { "Partition" } else { "Volume" }, {
+                    let number = volume.partition.map_or_else(String::new, |number| format!("{number}: "));
+                    format!("{number}{}", describe(volume))
+                }));
+            }
             if let Some(container) = &disk.container {
                 let size = |size: Option<u32>| size.map(|size| bytes(size.into())).unwrap_or_default();
                 let by = [Some(container.creator.clone()), container.creator_system.clone()];

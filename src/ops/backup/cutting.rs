@@ -3,11 +3,15 @@
 //! Always true here:
 //! - Cuts restart at each stream and at each run of data in it, and are the same however the run lies across blocks: the bytes behind
 //!   the last certain cut of a block are carried into the headroom of the next.
+//! - A file is cut into chunks that are larger on the average than those of a disk that nothing is known of: its cuts restart with it,
+//!   so that small chunks find little more that is the same, and large ones compress better (benches/RESULTS.md).
 //! - Records are cut at multiples of [`RECORDS`] bytes of their stream: they change in place and never shift.
 //! - A batch owns the buffer that its chunks lie in, so that nothing but the carried bytes is copied.
 
 use super::blocks::{BLOCK, Block, Piece, RunOfData};
+use crate::chunk::ChunkError;
 use crate::chunk::cdc::Cutter;
+use crate::format::config::Chunking;
 use crate::format::manifest::StreamKind;
 use std::ops::Range;
 
@@ -27,41 +31,75 @@ pub(super) struct Batch {
     pub bytes_passed: u64,
 }
 
+/// How many times larger the chunks of files are than the repository's parameters say.
+const FILES: u32 = 8;
+
+/// Cutters for what the repository's parameters say and for files.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Cutters {
+    other: Cutter,
+    files: Cutter,
+}
+
+impl Cutters {
+    /// # Errors
+    /// [`ChunkError`]: the parameters are not legal ones.
+    pub(super) fn new(chunking: &Chunking) -> Result<Self, ChunkError> {
+        let Chunking { min, average, max, normalization, .. } = *chunking;
+        // As far as the chunker goes.
+        let limits = [(Chunking::MAX, max), (Chunking::LARGEST_MIN, min), (Chunking::LARGEST_AVERAGE, average)];
+        let times = limits.iter().fold(FILES, |times, (limit, size)| times.min(limit / size.max(&1))).max(1);
+        Ok(Self {
+            other: Cutter::new(min, average, max, normalization)?,
+            files: Cutter::new(min * times, average * times, max * times, normalization)?,
+        })
+    }
+
+    /// The largest chunk in bytes.
+    pub(super) const fn max(&self) -> usize {
+        self.files.max()
+    }
+}
+
 /// Cuts blocks in their order.
 pub(super) struct BlockCutter {
-    cutter: Cutter,
-    headroom: usize,
+    cutters: Cutters,
     carried: Vec<u8>,
+    /// What the carried bytes are of.
+    carried_kind: StreamKind,
     sequence: u64,
 }
 
 impl BlockCutter {
-    pub(super) fn new(cutter: Cutter, headroom: usize) -> Self {
-        Self { cutter, headroom, carried: Vec::with_capacity(headroom), sequence: 0 }
+    pub(super) fn new(cutters: Cutters) -> Self {
+        let carried = Vec::with_capacity(cutters.max());
+        Self { cutters, carried, carried_kind: StreamKind::Other, sequence: 0 }
     }
 
     /// Cuts what is certain.
     pub(super) fn cut(&mut self, block: Block) -> Batch {
         let Block { mut buffer, runs, pieces, bytes_read, passed, .. } = block;
         let mut batch = Batch { pieces, bytes_read, bytes_passed: passed, ..self.batch() };
-        let carried = self.headroom - self.carried.len();
-        buffer[carried..self.headroom].copy_from_slice(&self.carried);
+        let headroom = self.cutters.max();
+        let carried = headroom - self.carried.len();
+        buffer[carried..headroom].copy_from_slice(&self.carried);
         let is_open = !self.carried.is_empty();
         self.carried.clear();
         if is_open && !runs.first().is_some_and(|run| run.continues) {
             // It ended with the block before, which did not know.
-            self.cut_run(&buffer, carried..self.headroom, true, &mut batch.chunks);
+            self.cut_run(self.carried_kind, &buffer, carried..headroom, true, &mut batch.chunks);
         }
         for run in &runs {
             let RunOfData { range, kind, offset, continues, ends } = run;
-            let range = self.headroom + range.start..self.headroom + range.end;
+            let range = headroom + range.start..headroom + range.end;
             if *kind == StreamKind::Metadata {
                 cut_records(range, *offset, &mut batch.chunks);
                 continue;
             }
             let from = if *continues { carried } else { range.start };
-            let rest = self.cut_run(&buffer, from..range.end, *ends, &mut batch.chunks);
+            let rest = self.cut_run(*kind, &buffer, from..range.end, *ends, &mut batch.chunks);
             self.carried.extend_from_slice(&buffer[rest]);
+            self.carried_kind = *kind;
         }
         batch.buffer = Some(buffer);
         batch
@@ -71,7 +109,7 @@ impl BlockCutter {
     pub(super) fn finish(&mut self) -> Batch {
         let mut batch = self.batch();
         let buffer = std::mem::take(&mut self.carried);
-        self.cut_run(&buffer, 0..buffer.len(), true, &mut batch.chunks);
+        self.cut_run(self.carried_kind, &buffer, 0..buffer.len(), true, &mut batch.chunks);
         batch.buffer = Some(buffer);
         batch
     }
@@ -84,12 +122,14 @@ impl BlockCutter {
     /// Cuts a run; returns what is left uncut when the run may go on.
     fn cut_run(
         &self,
+        kind: StreamKind,
         buffer: &[u8],
         mut run: Range<usize>,
         run_ends: bool,
         chunks: &mut Vec<Range<usize>>,
     ) -> Range<usize> {
-        while let Some(length) = self.cutter.first_chunk(&buffer[run.clone()], run_ends) {
+        let cutter = if kind == StreamKind::File { &self.cutters.files } else { &self.cutters.other };
+        while let Some(length) = cutter.first_chunk(&buffer[run.clone()], run_ends) {
             chunks.push(run.start..run.start + length);
             run.start += length;
         }
@@ -111,15 +151,18 @@ fn cut_records(mut run: Range<usize>, offset: u64, chunks: &mut Vec<Range<usize>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::format::config::CHUNKER_FASTCDC_2020;
     use crate::ops::Cancel;
     use crate::ops::backup::blocks::BlockReader;
     use crate::ops::backup::plan::BackupPlan;
 
     fn chunks_of(disk: &Vec<u8>) -> (Vec<Vec<u8>>, Vec<Piece>) {
-        let cutter = Cutter::new(1024, 4096, 16384, 1).expect("legal");
+        let chunking =
+            Chunking { algorithm: CHUNKER_FASTCDC_2020, min: 1024, average: 4096, max: 16384, normalization: 1 };
+        let cutters = Cutters::new(&chunking).expect("legal");
         let (cancel, plan) = (Cancel::default(), BackupPlan::none(disk));
-        let mut reader = BlockReader::new(disk, &plan, "test", &cancel, cutter.max());
-        let mut blocks = BlockCutter::new(cutter, cutter.max());
+        let mut reader = BlockReader::new(disk, &plan, "test", &cancel, cutters.max());
+        let mut blocks = BlockCutter::new(cutters);
         let (mut chunks, mut pieces) = (Vec::new(), Vec::new());
         let mut take = |batch: Batch| {
             let buffer = batch.buffer.unwrap_or_default();

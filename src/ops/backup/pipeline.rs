@@ -8,12 +8,11 @@
 //! - A stage that fails drops its channels, which ends its neighbours; nobody waits for a thread that is gone.
 
 use super::blocks::{Block, BlockReader};
-use super::cutting::{Batch, BlockCutter};
+use super::cutting::{Batch, BlockCutter, Cutters};
 use super::known::Known;
 use super::manifest::{ManifestWriter, MetaStore, Roots};
 use super::plan::BackupPlan;
 use super::store::PackStore;
-use crate::chunk::cdc::Cutter;
 use crate::chunk::compress::Compressor;
 use crate::crypto::derive;
 use crate::disk::{Extent, ReadAt};
@@ -67,8 +66,7 @@ impl Pipeline<'_> {
     /// Runs the whole source through. What was added to `packs` is not yet flushed.
     pub(super) fn run(&self, packs: &mut PackStore<'_>) -> Result<Stored, OpsError> {
         let chunking = self.store.repository.config().record.chunking;
-        let cutter = Cutter::new(chunking.min, chunking.average, chunking.max, chunking.normalization)
-            .map_err(RepoError::from)?;
+        let cutters = Cutters::new(&chunking).map_err(RepoError::from)?;
         std::thread::scope(|scope| {
             let (free_sender, free) = bounded::<Vec<u8>>(BUFFERS);
             let (step_sender, steps) = bounded::<Block>(2);
@@ -77,9 +75,9 @@ impl Pipeline<'_> {
             for _ in 0..BUFFERS {
                 _ = free_sender.send(Vec::new());
             }
-            let reader = scope.spawn(move || self.read(cutter.max(), &free, &step_sender));
+            let reader = scope.spawn(move || self.read(cutters.max(), &free, &step_sender));
             scope.spawn(move || {
-                let mut blocks = BlockCutter::new(cutter, cutter.max());
+                let mut blocks = BlockCutter::new(cutters);
                 for block in steps {
                     if batch_sender.send(blocks.cut(block)).is_err() {
                         return;
