@@ -84,6 +84,11 @@ impl ReadAt for FaultyDisk {
     fn next_data(&self, from: DiskOffset) -> Result<Option<Range<u64>>, ReadError> {
         match &self.fault {
             DiskFault::MapVanishes { read } if self.reads.load(Ordering::SeqCst) >= *read => Err(Self::gone()),
+            // A little at a time, so that it is asked again while it is read.
+            DiskFault::MapVanishes { .. } => {
+                let end = ((from.0 >> 22) + 1) << 22;
+                Ok(self.bytes.next_data(from)?.map(|data| data.start..data.end.min(end)))
+            }
             _ => self.bytes.next_data(from),
         }
     }
