@@ -51,7 +51,7 @@ pub(crate) enum Command {
     /// Prove that the repository is sound
     Check(Check),
     /// Show what the repository holds and what it costs
-    Stats,
+    Stats(Stats),
     /// Show, rebuild or remove the local index
     Cache(Cache),
     /// Print a completion script for a shell
@@ -214,6 +214,13 @@ fn percent(text: &str) -> Result<u8, String> {
         Ok(percent @ 1..=100) => Ok(percent),
         _ => Err("a share from 1% to 100% was expected".to_owned()),
     }
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Stats {
+    /// What this stick costs alone, and what of it others need as well
+    #[arg(long, value_name = "NAME")]
+    pub stick: Option<String>,
 }
 
 #[derive(Debug, ClapArgs)]

@@ -13,12 +13,16 @@
 mod build;
 mod containers;
 mod documents;
+mod layout;
 #[path = "../vhd/make.rs"]
 #[allow(dead_code, reason = "shared with the tests of VHD, which use all of it")]
 mod make;
 #[path = "../vhdx/model.rs"]
 #[allow(dead_code, reason = "shared with the tests of VHDX, which use all of it")]
 mod model;
+#[path = "../ntfs/build.rs"]
+#[allow(dead_code, reason = "shared with the tests of NTFS, which use all of it")]
+mod ntfs;
 mod passwords;
 mod snapshots;
 mod support;

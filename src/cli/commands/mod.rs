@@ -24,7 +24,7 @@ pub(crate) fn run(context: &Context, command: Command) -> Result<u8, Failure> {
         Command::Snapshots(args) => snapshots::run(context, &args),
         Command::Restore(args) => restore::run(context, &args),
         Command::Check(args) => check::run(context, &args),
-        Command::Stats => stats::run(context),
+        Command::Stats(args) => stats::run(context, &args),
         Command::Cache(args) => cache::run(context, args.action),
         Command::Demo { folder } => demo::run(context, folder),
         Command::Completions { shell } => Ok(completions(context, shell)),

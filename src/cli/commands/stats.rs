@@ -1,10 +1,12 @@
 //! `sheaf stats`
 
+use super::backup::{Kept, LeftOut, shares};
+use crate::cli::args::Stats as StatsArgs;
 use crate::cli::context::Context;
-use crate::cli::failure::{DONE, Failure};
+use crate::cli::failure::{DONE, Failure, NOT_FOUND};
 use crate::cli::output::{self, bytes, count};
 use serde::Serialize;
-use sheaf::ops::stats::{Stats, stats};
+use sheaf::ops::stats::{Stats, StickStats, stats, stick_stats};
 
 #[derive(Serialize)]
 struct Document {
@@ -15,6 +17,8 @@ struct Document {
     bytes_stored: u64,
     chunks: u64,
     packs: usize,
+    kept: Kept,
+    left_out: LeftOut,
     objects: Vec<Kind>,
 }
 
@@ -25,8 +29,47 @@ struct Kind {
     bytes: u64,
 }
 
-pub(crate) fn run(context: &Context) -> Result<u8, Failure> {
-    let Stats { snapshots, sticks, bytes_logical, bytes_unique, bytes_stored, chunks, packs, objects } =
+/// What `--json` prints of one stick.
+#[derive(Serialize)]
+struct OneStick<'a> {
+    stick: &'a str,
+    snapshots: usize,
+    bytes_logical: u64,
+    chunks: u64,
+    bytes_alone: u64,
+    bytes_own: u64,
+    bytes_shared: u64,
+}
+
+fn one_stick(context: &Context, stick: &str) -> Result<u8, Failure> {
+    let StickStats { snapshots, bytes_logical, chunks, bytes_alone, bytes_own } =
+        stick_stats(&context.store()?, stick, &context.cancel)?;
+    if snapshots == 0 {
+        return Err(Failure {
+            status: NOT_FOUND,
+            message: format!("there is no snapshot of a stick {stick}"),
+            hint: Some("`sheaf snapshots` lists what there is".to_owned()),
+        });
+    }
+    let bytes_shared = bytes_alone - bytes_own;
+    if context.global.json {
+        output::json(&OneStick { stick, snapshots, bytes_logical, chunks, bytes_alone, bytes_own, bytes_shared });
+        return Ok(DONE);
+    }
+    context.progress_end();
+    output::line(&format!("{} of {stick}", count(snapshots as u64, "snapshot")));
+    output::line(&format!("{:>11} on its disks, as they come back", bytes(bytes_logical)));
+    output::line(&format!("{:>11} on storage for it, in {}", bytes(bytes_alone), count(chunks, "chunk")));
+    output::line(&format!("{:>11} of that other sticks need as well", bytes(bytes_shared)));
+    output::line(&format!("{:>11} of that nobody else needs", bytes(bytes_own)));
+    Ok(DONE)
+}
+
+pub(crate) fn run(context: &Context, args: &StatsArgs) -> Result<u8, Failure> {
+    if let Some(stick) = &args.stick {
+        return one_stick(context, stick);
+    }
+    let Stats { snapshots, sticks, bytes_logical, bytes_unique, bytes_stored, chunks, packs, objects, counts } =
         stats(&context.store()?)?;
     if context.global.json {
         let objects =
@@ -40,6 +83,8 @@ pub(crate) fn run(context: &Context) -> Result<u8, Failure> {
             bytes_stored,
             chunks,
             packs,
+            kept: Kept::of(&counts),
+            left_out: LeftOut::of(&counts),
             objects,
         });
         return Ok(DONE);
@@ -49,6 +94,7 @@ pub(crate) fn run(context: &Context) -> Result<u8, Failure> {
     output::line(&format!("{:>11} on all disks, as they come back", bytes(bytes_logical)));
     output::line(&format!("{:>11} of distinct data in {}", bytes(bytes_unique), count(chunks, "chunk")));
     output::line(&format!("{:>11} on storage, everything counted", bytes(bytes_stored)));
+    shares(&counts).iter().for_each(|shares| output::line(shares));
     let rows = objects
         .iter()
         .filter(|(_, count, _)| *count > 0)
