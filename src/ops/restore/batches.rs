@@ -15,10 +15,13 @@ use crate::repo::keyring::Domain;
 use crate::repo::reader::{Nodes, ReadSession};
 use crate::repo::tree::TreeCursor;
 use crate::repo::view::SnapshotDisk;
+use std::collections::VecDeque;
 use std::ops::Range;
 
 /// Bytes of chunks in a batch before it is closed.
 const BATCH: usize = 2 << 20;
+/// Bytes of chunks that one thread keeps, since only a part of them was needed so far.
+const PARTS: usize = 16 << 20;
 /// Pieces and holes in a batch before it is closed.
 const MAX_PIECES: usize = 4096;
 
@@ -148,13 +151,15 @@ impl Iterator for Batches<'_> {
 /// Fetches, opens and verifies the chunks of batches, for one thread.
 pub(super) struct Filler {
     session: ReadSession,
-    /// The last chunk of which only a part was needed: the next piece often is another part of it.
-    last: Option<(ChunkKey, Vec<u8>)>,
+    /// Chunks of which only a part was needed, the newest last: other pieces of the disk often are other parts of them. The files of a
+    /// fragmented volume take turns.
+    parts: VecDeque<(ChunkKey, Vec<u8>)>,
+    parts_length: usize,
 }
 
 impl Filler {
     pub(super) fn new(disk: &SnapshotDisk) -> Result<Self, OpsError> {
-        Ok(Self { session: disk.store().session()?, last: None })
+        Ok(Self { session: disk.store().session()?, parts: VecDeque::new(), parts_length: 0 })
     }
 
     pub(super) fn fill(&mut self, batch: Batch, mut buffer: Vec<u8>) -> Result<Filled, OpsError> {
@@ -176,12 +181,21 @@ impl Filler {
 
     /// The whole chunk of a piece.
     pub(super) fn chunk(&mut self, piece: &Piece) -> Result<&[u8], OpsError> {
-        let is_last = self.last.as_ref().is_some_and(|(key, _)| *key == piece.key);
-        if !is_last {
+        let found = self.parts.iter().rposition(|(key, _)| *key == piece.key);
+        if let Some(kept) = found.and_then(|index| self.parts.remove(index)) {
+            self.parts.push_back(kept);
+        } else {
             let mut chunk = vec![0; piece.chunk_length];
             self.session.read_into(Domain::Data, &piece.key, &mut chunk)?;
-            self.last = Some((piece.key.clone(), chunk));
+            self.parts_length += chunk.len();
+            self.parts.push_back((piece.key.clone(), chunk));
+            while self.parts_length > PARTS
+                && self.parts.len() > 1
+                && let Some((_, oldest)) = self.parts.pop_front()
+            {
+                self.parts_length -= oldest.len();
+            }
         }
-        self.last.as_ref().map(|(_, chunk)| chunk.as_slice()).ok_or(OpsError::WorkerLost)
+        self.parts.back().map(|(_, chunk)| chunk.as_slice()).ok_or(OpsError::WorkerLost)
     }
 }
