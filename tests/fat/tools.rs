@@ -13,7 +13,10 @@ use std::process::Command;
 
 /// Runs a program and gives what it printed; `None`, and a word about it, where it is not installed.
 fn run(program: &str, arguments: &[&str]) -> Option<String> {
-    let Ok(output) = Command::new(program).args(arguments).env("MTOOLS_SKIP_CHECK", "1").output() else {
+    let mut command = Command::new(program);
+    // A label with an umlaut is one in this locale, whatever the machine's is.
+    command.args(arguments).env("LC_ALL", "C.UTF-8").env("MTOOLS_SKIP_CHECK", "1");
+    let Ok(output) = command.output() else {
         eprintln!("skipped: `{program}` does not run here");
         return None;
     };
