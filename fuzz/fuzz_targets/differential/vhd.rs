@@ -49,7 +49,7 @@ pub fn make(input: &mut Input) -> Vec<Image> {
             candidates.enumerate().filter(|(bit, _)| bits >> bit & 1 == 1).map(|(_, b)| b).collect();
         chosen.dedup();
         let disk = input.disk(size, block, &chosen);
-        let identity = VhdIdentity { identifier: [level + 1; 16], time_stamp: 7, geometry: None };
+        let identity = VhdIdentity { identifier: [level + 1; 16], time_stamp: 7, geometry: None, creator: None };
         let layout = if is_fixed {
             VhdLayout::fixed(size, identity)
         } else {
