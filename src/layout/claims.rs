@@ -7,6 +7,7 @@
 //! - To claim nothing is always right: bytes that nobody claims are kept in disk order.
 
 use super::LayoutError;
+use super::extents::{grouped, push_group};
 use crate::disk::Extent;
 
 /// What a stream holds, as far as cutting it is concerned.
@@ -58,19 +59,7 @@ impl Claims {
     /// # Errors
     /// [`LayoutError::TooMany`]: the reader gives up, and what it claimed so far stands.
     pub fn stream(&mut self, content: Content, extents: &[Extent]) -> Result<(), LayoutError> {
-        let before = self.extents.len();
-        for extent in extents.iter().filter(|extent| extent.length > 0) {
-            match self.extents[before..].last_mut() {
-                Some(last) if last.end() == Some(extent.start) => {
-                    last.length = last.length.saturating_add(extent.length);
-                }
-                _ => self.extents.push(*extent),
-            }
-        }
-        let count = self.extents.len() - before;
-        if count > 0 {
-            self.streams.push((content, u32::try_from(count).unwrap_or(u32::MAX)));
-        }
+        push_group(&mut self.streams, &mut self.extents, content, extents);
         self.room()
     }
 
@@ -124,12 +113,7 @@ impl Claims {
 
     /// The streams that were claimed so far, in the order in which they were.
     pub fn streams(&self) -> impl Iterator<Item = (Content, &[Extent])> {
-        let mut rest = &self.extents[..];
-        self.streams.iter().map(move |(content, count)| {
-            let (extents, behind) = rest.split_at((*count as usize).min(rest.len()));
-            rest = behind;
-            (*content, extents)
-        })
+        grouped(&self.streams, &self.extents)
     }
 
     /// What was called free so far, in the order in which it was.

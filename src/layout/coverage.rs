@@ -7,8 +7,9 @@
 //!   order, also where the file system calls them free.
 //! - A byte is left out only where the file system is not in doubt: one file in a cluster that is called free keeps all free ones.
 
+use super::LayoutError;
 use super::claims::{Claims, Content, Note};
-use super::{LayoutError, extents::Sorted};
+use super::extents::{Sorted, grouped, push_group};
 use crate::disk::{DiskOffset, Extent};
 
 /// What a stream holds.
@@ -61,12 +62,7 @@ impl Coverage {
 
     /// The streams.
     pub fn streams(&self) -> impl Iterator<Item = (Kind, &[Extent])> {
-        let mut rest = &self.extents[..];
-        self.streams.iter().map(move |(kind, count)| {
-            let (extents, behind) = rest.split_at((*count as usize).min(rest.len()));
-            rest = behind;
-            (*kind, extents)
-        })
+        grouped(&self.streams, &self.extents)
     }
 
     /// What is left out.
@@ -81,17 +77,7 @@ impl Coverage {
 
     /// Adds a stream; empty extents are left out, neighbours are joined.
     pub(super) fn push(&mut self, kind: Kind, extents: &[Extent]) {
-        let before = self.extents.len();
-        for extent in extents.iter().filter(|extent| extent.length > 0) {
-            match self.extents[before..].last_mut() {
-                Some(last) if last.end() == Some(extent.start) => last.length += extent.length,
-                _ => self.extents.push(*extent),
-            }
-        }
-        let count = self.extents.len() - before;
-        if count > 0 {
-            self.streams.push((kind, u32::try_from(count).unwrap_or(u32::MAX)));
-        }
+        push_group(&mut self.streams, &mut self.extents, kind, extents);
     }
 
     /// Adds all of another division.

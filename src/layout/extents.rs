@@ -4,6 +4,34 @@
 
 use crate::disk::{DiskOffset, Extent};
 
+/// Groups of extents in one list: each has a head, with how many of them are its own.
+pub(super) fn grouped<'a, K: Copy>(
+    heads: &'a [(K, u32)],
+    extents: &'a [Extent],
+) -> impl Iterator<Item = (K, &'a [Extent])> {
+    let mut rest = extents;
+    heads.iter().map(move |(head, count)| {
+        let (own, behind) = rest.split_at((*count as usize).min(rest.len()));
+        rest = behind;
+        (*head, own)
+    })
+}
+
+/// Adds a group; empty extents are left out, neighbours are joined, and a group of none is none.
+pub(super) fn push_group<K>(heads: &mut Vec<(K, u32)>, all: &mut Vec<Extent>, head: K, extents: &[Extent]) {
+    let before = all.len();
+    for extent in extents.iter().filter(|extent| extent.length > 0) {
+        match all[before..].last_mut() {
+            Some(last) if last.end() == Some(extent.start) => last.length = last.length.saturating_add(extent.length),
+            _ => all.push(*extent),
+        }
+    }
+    let count = all.len() - before;
+    if count > 0 {
+        heads.push((head, u32::try_from(count).unwrap_or(u32::MAX)));
+    }
+}
+
 /// A set of bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Sorted(Vec<Extent>);

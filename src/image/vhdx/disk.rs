@@ -190,16 +190,16 @@ impl Chain {
 /// The identity of a VHDX's content, in the order of the file, without a look at the rest (§2.2.2); `None` where no header is
 /// sound.
 pub fn data_identifier(file: &dyn ReadAt) -> Option<[u8; 16]> {
-    let read = |at: FileOffset| {
-        let mut bytes = Box::new([0; HEADER_LENGTH]);
-        file.read_at(DiskOffset(at.0), &mut *bytes).ok()?;
-        Header::decode(&bytes, at).ok()
-    };
     if !super::is_vhdx(file).ok()? {
         return None;
     }
-    let newest = HEADERS.into_iter().filter_map(read).max_by_key(|header| header.sequence_number)?;
-    Some(newest.data_write.0)
+    let copies = HEADERS.map(|at| {
+        let mut bytes = Box::new([0; HEADER_LENGTH]);
+        let read = file.read_at(DiskOffset(at.0), &mut *bytes);
+        read.map_err(|source| VhdxError::Read { what: "a header", offset: at, source })?;
+        Header::decode(&bytes, at)
+    });
+    Some(current(copies, &mut Vec::new()).ok()?.data_write.0)
 }
 
 fn read_creator(file: &ReplayedFile) -> Result<String, VhdxError> {

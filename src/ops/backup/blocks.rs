@@ -82,8 +82,6 @@ struct OpenStream<'a> {
     left: u64,
     /// The last run of the block before may go on.
     is_cut_open: bool,
-    /// It was told that it begins.
-    is_begun: bool,
 }
 
 impl<'a> BlockReader<'a> {
@@ -117,17 +115,17 @@ impl<'a> BlockReader<'a> {
             let mut stream = match self.open.take() {
                 Some(stream) => stream,
                 None => match self.streams.next() {
-                    Some((kind, extents)) => OpenStream::new(kind, extents),
+                    Some((kind, extents)) => {
+                        let stream = OpenStream::new(kind, extents);
+                        block.pieces.push(Piece::Begin(stream.kind));
+                        stream
+                    }
                     None => {
                         self.finish(&mut block);
                         break;
                     }
                 },
             };
-            if stream.offset == 0 && !stream.is_begun {
-                stream.is_begun = true;
-                block.pieces.push(Piece::Begin(stream.kind));
-            }
             self.skip_blocks(&mut stream, &mut block)?;
             if stream.left == 0 {
                 continue;
@@ -253,7 +251,7 @@ impl<'a> OpenStream<'a> {
             Kind::Other => StreamKind::Other,
         };
         let left = extents.iter().map(|extent| extent.length).sum();
-        Self { kind, extents, inside: 0, offset: 0, left, is_cut_open: false, is_begun: false }
+        Self { kind, extents, inside: 0, offset: 0, left, is_cut_open: false }
     }
 
     /// Where its next `count` bytes lie; they are taken.

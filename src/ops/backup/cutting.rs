@@ -15,7 +15,7 @@ use crate::format::config::Chunking;
 use crate::format::manifest::StreamKind;
 use std::ops::Range;
 
-/// Bytes of a chunk of records: by measurement, see benches/RESULTS.md.
+/// Bytes of a chunk of records: few enough that a change of one stores little again. Not yet swept.
 pub(super) const RECORDS: usize = 16 << 10;
 const _: () = assert!(BLOCK.is_multiple_of(RECORDS));
 

@@ -64,8 +64,9 @@ impl<'a> Reader<'a> {
 
     /// The next data at or behind `from`; empty at the disk's end where there is none.
     pub(super) fn next_data(&mut self, from: u64) -> Result<Range<u64>, OpsError> {
-        if let Some((asked, data)) = self.known.clone().filter(|(asked, data)| *asked <= from && from < data.end) {
-            debug_assert!(asked <= from);
+        if let Some((asked, data)) = &self.known
+            && (*asked..data.end).contains(&from)
+        {
             return Ok(data.start.max(from)..data.end);
         }
         let size = self.source.size();
