@@ -9,6 +9,7 @@
 use std::fs::File;
 use std::io;
 use std::ops::Range;
+use std::sync::Arc;
 
 macro_rules! offset_type {
     ($(#[$doc:meta])* $name:ident) => {
@@ -152,15 +153,44 @@ pub trait ReadAt: Send + Sync {
     }
 }
 
+macro_rules! read_through {
+    ($pointer:ty) => {
+        impl<D: ReadAt + ?Sized> ReadAt for $pointer {
+            fn size(&self) -> u64 {
+                (**self).size()
+            }
+
+            fn read_at(&self, offset: DiskOffset, buffer: &mut [u8]) -> Result<(), ReadError> {
+                (**self).read_at(offset, buffer)
+            }
+
+            fn next_data(&self, from: DiskOffset) -> Result<Option<Range<u64>>, ReadError> {
+                (**self).next_data(from)
+            }
+
+            fn sector_size(&self) -> u32 {
+                (**self).sector_size()
+            }
+
+            fn still_there(&self) -> Result<(), ReadError> {
+                (**self).still_there()
+            }
+        }
+    };
+}
+
+read_through!(&D);
+read_through!(Arc<D>);
+
 /// A run of a disk, as a disk of its own: a partition, for one.
-pub struct Part<'a> {
-    disk: &'a dyn ReadAt,
+pub struct Part<D> {
+    disk: D,
     extent: Extent,
 }
 
-impl<'a> Part<'a> {
+impl<D: ReadAt> Part<D> {
     /// The part of `disk` that `extent` names, without what lies behind the disk's end.
-    pub fn new(disk: &'a dyn ReadAt, extent: Extent) -> Self {
+    pub fn new(disk: D, extent: Extent) -> Self {
         let start = extent.start.0.min(disk.size());
         let length = extent.length.min(disk.size() - start);
         Self { disk, extent: Extent { start: DiskOffset(start), length } }
@@ -188,13 +218,13 @@ impl<'a> Part<'a> {
     }
 }
 
-impl std::fmt::Debug for Part<'_> {
+impl<D> std::fmt::Debug for Part<D> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Part").field("extent", &self.extent).finish_non_exhaustive()
     }
 }
 
-impl ReadAt for Part<'_> {
+impl<D: ReadAt> ReadAt for Part<D> {
     fn size(&self) -> u64 {
         self.extent.length
     }

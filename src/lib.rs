@@ -7,6 +7,7 @@
 //!
 //! | layer | modules | what they know |
 //! |---|---|---|
+//! | L4 | [`serve`] | disks and files for other programs: sees [`disk`] and [`layout`] alone |
 //! | L3 | [`ops`] | one file a verb: backup, restore, check, stats |
 //! | L2 | [`repo`] | the repository's rules: what is sealed how, in which order things become durable |
 //! | L1 | [`image`] [`layout`] [`chunk`] [`crypto`] [`format`](mod@format) [`storage`] | one thing each, and nothing of one another |
@@ -31,4 +32,5 @@ pub mod layout;
 pub mod names;
 pub mod ops;
 pub mod repo;
+pub mod serve;
 pub mod storage;

@@ -30,6 +30,14 @@ pub enum LayoutError {
         /// What stands there.
         found: String,
     },
+    /// Something sound that cannot be read here.
+    #[error("{what} cannot be read: {reason}")]
+    Unsupported {
+        /// What.
+        what: &'static str,
+        /// Why.
+        reason: String,
+    },
     /// There is more of something than is looked at.
     #[error("more than {limit} {what}")]
     TooMany {

@@ -184,7 +184,7 @@ impl LayOut<'_> {
     /// What the reader of a file system claims; `None` where there is no reader for it.
     fn claims(
         &self,
-        part: &Part<'_>,
+        part: &dyn ReadAt,
         kind: VolumeKind,
         facts: &mut VolumeFacts,
     ) -> Result<Option<Claims>, LayoutError> {

@@ -151,6 +151,6 @@ pub(super) const fn is_final(error: &LayoutError) -> bool {
     match error {
         LayoutError::Read { source, .. } => matches!(source, ReadError::Gone { .. } | ReadError::BeyondEnd { .. }),
         LayoutError::TooMany { .. } => true,
-        LayoutError::Malformed { .. } => false,
+        LayoutError::Malformed { .. } | LayoutError::Unsupported { .. } => false,
     }
 }
