@@ -20,6 +20,8 @@ pub enum Phase {
     CheckStructure,
     /// Reading packs.
     CheckData,
+    /// Writing files.
+    Extract,
 }
 
 /// Work that was done.

@@ -33,8 +33,23 @@ use std::process::Stdio;
 use support::{Run, World, noise};
 
 /// Every command, as `--help` lists them.
-const COMMANDS: [&str; 10] =
-    ["init", "backup", "snapshots", "restore", "check", "stats", "cache", "completions", "demo", "help"];
+const COMMANDS: [&str; 15] = [
+    "init",
+    "backup",
+    "snapshots",
+    "restore",
+    "ls",
+    "find",
+    "dump",
+    "extract",
+    "diff",
+    "check",
+    "stats",
+    "cache",
+    "completions",
+    "demo",
+    "help",
+];
 
 #[test]
 fn every_command_explains_itself() {
