@@ -58,6 +58,8 @@ pub(crate) enum Command {
     Extract(Extract),
     /// Say what differs between two snapshots
     Diff(Diff),
+    /// Serve snapshots as disks to virtual machines and other programs, by the network block protocol
+    ServeNbd(ServeNbd),
     /// Prove that the repository is sound
     Check(Check),
     /// Show what the repository holds and what it costs
@@ -254,6 +256,42 @@ pub(crate) struct Diff {
     /// Another one
     #[arg(value_name = "SNAPSHOT[:PATH]")]
     pub new: String,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ServeNbd {
+    /// Snapshots: unique prefixes of ids, `latest`, or `STICK:latest`
+    #[arg(required = true, value_name = "SNAPSHOT")]
+    pub snapshots: Vec<String>,
+    /// Where to listen: unix:PATH or tcp:ADDRESS:PORT. What other machines can reach needs TLS
+    #[arg(long, default_value = "tcp:127.0.0.1:10809", value_name = "PLACE")]
+    pub listen: String,
+    /// Let clients write: what they write goes to this file, and the repository is not touched
+    #[arg(long, value_name = "FILE")]
+    pub writable_overlay: Option<PathBuf>,
+    /// The certificate chain for TLS, in PEM
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+    /// The certificate's key, in PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+    /// Let in only clients with a certificate of this authority, in PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_client_ca: Option<PathBuf>,
+    /// The most clients at once
+    #[arg(long, default_value_t = 16, value_name = "NUMBER", value_parser = clients)]
+    pub clients: usize,
+    /// Memory for opened chunks, in MiB
+    #[arg(long, default_value_t = 128, value_name = "MIB", value_parser = memory)]
+    pub memory: usize,
+}
+
+fn clients(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|clients| (1..=1024).contains(clients)).ok_or_else(|| "1 to 1024 was expected".to_owned())
+}
+
+fn memory(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|mib| (8..=65536).contains(mib)).ok_or_else(|| "8 to 65536 was expected".to_owned())
 }
 
 #[derive(Debug, ClapArgs)]

@@ -33,7 +33,7 @@ use std::process::Stdio;
 use support::{Run, World, noise};
 
 /// Every command, as `--help` lists them.
-const COMMANDS: [&str; 15] = [
+const COMMANDS: [&str; 16] = [
     "init",
     "backup",
     "snapshots",
@@ -43,6 +43,7 @@ const COMMANDS: [&str; 15] = [
     "dump",
     "extract",
     "diff",
+    "serve-nbd",
     "check",
     "stats",
     "cache",

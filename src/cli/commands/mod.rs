@@ -12,6 +12,7 @@ mod init;
 mod look;
 mod ls;
 mod restore;
+mod serve_nbd;
 mod snapshots;
 mod stats;
 
@@ -34,6 +35,7 @@ pub(crate) fn run(context: &Context, command: Command) -> Result<u8, Failure> {
         Command::Dump(args) => dump::run(context, &args),
         Command::Extract(args) => extract::run(context, &args),
         Command::Diff(args) => diff::run(context, &args),
+        Command::ServeNbd(args) => serve_nbd::run(context, &args),
         Command::Check(args) => check::run(context, &args),
         Command::Stats(args) => stats::run(context, &args),
         Command::Cache(args) => cache::run(context, args.action),
