@@ -1,9 +1,10 @@
-//! Bits of little-endian words of 16 bits, the highest bit of a word first, with bytes in between: what XPRESS and LZX are written in.
+//! Bits of little-endian words of 16 bits, the highest bit of a word first, with bytes in between: what XPRESS and LZX are
+//! written in.
 //!
 //! Always true here:
 //! - `count` bits of `buffer` are loaded, from its top; all bits below are zero.
-//! - Behind the end of the input there are zeros to look at; that one of them was taken is an error, at the next [`Bits::refill`] or
-//!   [`Bits::check`].
+//! - Behind the end of the input there are zeros to look at; that one of them was taken is an error, at the next
+//!   [`Bits::refill`] or [`Bits::check`].
 
 use super::CompressedError;
 
@@ -104,8 +105,8 @@ impl<'a> Bits<'a> {
         value
     }
 
-    /// Gives words back that were loaded early, so that at least `keep` bits stay and fewer than a word above that. Bytes that stand
-    /// among the words are then next.
+    /// Gives words back that were loaded early, so that at least `keep` bits stay and fewer than a word above that. Bytes
+    /// that stand among the words are then next.
     pub(super) const fn give_back(&mut self, keep: u32) {
         let words = self.count.saturating_sub(keep) / 16;
         let zeros = if self.beyond / 16 < words { self.beyond / 16 } else { words };

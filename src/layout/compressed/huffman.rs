@@ -11,8 +11,8 @@ pub(super) const LONGEST: u32 = 16;
 /// How many numbers of [`LONGEST`] bits there are: a codeword of n bits takes 2^(16 - n) of them.
 const SPACE: u32 = 1 << LONGEST;
 
-/// A code for symbols below `SYMBOLS`. Codewords that are not longer than the logarithm of `ENTRIES`, a power of two, are looked up
-/// at once; the others, which are rare, are found by their length.
+/// A code for symbols below `SYMBOLS`. Codewords that are not longer than the logarithm of `ENTRIES`, a power of two, are
+/// looked up at once; the others, which are rare, are found by their length.
 #[derive(Debug)]
 pub(super) struct Code<const SYMBOLS: usize, const ENTRIES: usize> {
     /// For the bits that come next, the symbol times 16, and the length of its codeword; 0 where it is longer.
@@ -50,7 +50,8 @@ impl<const SYMBOLS: usize, const ENTRIES: usize> Code<SYMBOLS, ENTRIES> {
         }
     }
 
-    /// Makes it the code whose codewords have these lengths; 0 for a symbol that does not occur. `what` and `at` are for the error.
+    /// Makes it the code whose codewords have these lengths; 0 for a symbol that does not occur. `what` and `at` are for the
+    /// error.
     ///
     /// # Errors
     /// [`CompressedError::Malformed`] when the codewords do not fill the space or take more than it, or one is too long. No

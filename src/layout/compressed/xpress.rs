@@ -1,11 +1,12 @@
 //! XPRESS with Huffman codes ([MS-XCA] 2.1 and 2.2), the codec of system compression with chunks of 4, 8 and 16 KiB.
 //!
-//! A block gives 64 KiB of output, the last one what is left. It begins with the lengths of 512 codewords, and goes on with symbols:
-//! 256 of them are bytes, and each of the others is a match. The high half of a match's symbol, of 8 bits, is how many bits the
-//! distance has behind its highest one, and the low half is the length, or says that it stands in bytes among the words of bits.
+//! A block gives 64 KiB of output, the last one what is left. It begins with the lengths of 512 codewords, and goes on with
+//! symbols: 256 of them are bytes, and each of the others is a match. The high half of a match's symbol, of 8 bits, is how
+//! many bits the distance has behind its highest one, and the low half is the length, or says that it stands in bytes among
+//! the words of bits.
 //!
-//! Always true here: the words of bits are loaded as early as the specification has them loaded when a byte among them is read, which
-//! is with 16 to 31 bits left.
+//! Always true here: the words of bits are loaded as early as the specification has them loaded when a byte among them is
+//! read, which is with 16 to 31 bits left.
 
 use super::bits::Bits;
 use super::huffman::Code;
@@ -44,8 +45,8 @@ impl Xpress {
         Self { code: Code::new() }
     }
 
-    /// Fills `out` from `input`, which is one compressed buffer; of system compression, one chunk that takes fewer bytes than it
-    /// gives (one that takes as many is stored as it is). What follows in `input` is not looked at.
+    /// Fills `out` from `input`, which is one compressed buffer; of system compression, one chunk that takes fewer bytes than
+    /// it gives (one that takes as many is stored as it is). What follows in `input` is not looked at.
     ///
     /// # Errors
     /// [`CompressedError`] with the place in the input; what `out` holds is unspecified then.
