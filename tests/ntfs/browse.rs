@@ -4,48 +4,12 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::sync::Arc;
 
 use crate::judge::bytes;
-use crate::scale::Image;
+use crate::look::{all_of, open, tree};
 use crate::tools::{Mounted, make};
-use sheaf::disk::{DiskOffset, ReadAt};
 use sheaf::layout::FileSystem;
-use sheaf::layout::files::{NodeFacts, NodeId, NodeKind};
 use sheaf::layout::ntfs::NtfsFiles;
-
-/// All bytes of a disk.
-pub fn all_of(disk: &dyn ReadAt) -> Vec<u8> {
-    let mut bytes = vec![0; disk.size() as usize];
-    for (index, piece) in bytes.chunks_mut(100_000).enumerate() {
-        disk.read_at(DiskOffset(index as u64 * 100_000), piece).expect("can be read");
-    }
-    bytes
-}
-
-pub fn open(path: &Path) -> NtfsFiles {
-    NtfsFiles::open(Arc::new(Image::open(path))).unwrap().expect("NTFS")
-}
-
-/// All that is in a volume, by its path.
-pub fn tree(files: &dyn FileSystem) -> BTreeMap<String, (NodeId, NodeFacts)> {
-    fn walk(files: &dyn FileSystem, folder: NodeId, at: &str, found: &mut BTreeMap<String, (NodeId, NodeFacts)>) {
-        let listing = files.entries(folder).unwrap();
-        assert!(listing.problems.is_empty(), "{at}: {:?}", listing.problems);
-        for entry in listing.entries {
-            let path = format!("{at}/{}", entry.name);
-            let facts = files.facts(entry.node).unwrap();
-            assert!(entry.is_folder || facts.kind != NodeKind::Folder, "{path}");
-            if facts.kind == NodeKind::Folder {
-                walk(files, entry.node, &path, found);
-            }
-            assert!(found.insert(path, (entry.node, facts)).is_none(), "twice");
-        }
-    }
-    let mut found = BTreeMap::new();
-    walk(files, files.root(), "", &mut found);
-    found
-}
 
 /// What a mount says: of each path, what it is and its content.
 fn mounted_tree(mount: &Path) -> BTreeMap<String, (fs::Metadata, Option<Vec<u8>>)> {

@@ -9,12 +9,14 @@ use std::sync::Arc;
 use super::facts::stream_name;
 use super::node::{Node, Shared};
 use super::reparse::Reparse;
-use super::wof;
+use super::{units, wof};
 use crate::disk::ReadAt;
 use crate::layout::LayoutError;
 use crate::layout::ntfs::attribute::{COMPRESSION, ENCRYPTED};
 use crate::layout::ntfs::value::{Assembled, Value};
 
+/// The one compression that is in use (Linux-NTFS, `ATTR_IS_COMPRESSED`).
+const LZNT1: u16 = 1;
 const WHAT: &str = "the content of a file";
 
 /// Opens the content of a node, or a named stream of it.
@@ -28,9 +30,8 @@ pub(super) fn open(node: &Node<'_>, stream: Option<&str>) -> Result<Arc<dyn Read
         let name = stream_name(node, stream)?.ok_or_else(missing)?;
         return attribute(node.shared, node.data(&name)?.ok_or_else(missing)?);
     }
-    let reparse = Reparse::of(node)?;
-    if wof::is_one(reparse.as_ref()) {
-        return Err(LayoutError::Unsupported { what: WHAT, reason: "it is compressed".to_owned() });
+    if let Some(reparse) = Reparse::of(node)?.filter(|reparse| wof::is_one(Some(reparse))) {
+        return overlaid(node, &reparse);
     }
     match node.data(&[])? {
         Some(found) => attribute(node.shared, found),
@@ -41,6 +42,18 @@ pub(super) fn open(node: &Node<'_>, stream: Option<&str>) -> Result<Arc<dyn Read
     }
 }
 
+/// Content that is in a stream, compressed.
+fn overlaid(node: &Node<'_>, reparse: &Reparse) -> Result<Arc<dyn ReadAt>, LayoutError> {
+    let at = node.record.origin;
+    let missing = |what| LayoutError::malformed("the streams of a compressed file", at, what, "none");
+    let size = match node.data(&[])?.ok_or_else(|| missing("its content"))?.value {
+        Value::Resident(bytes) => bytes.len() as u64,
+        Value::NonResident(_, sizes) => sizes.data,
+    };
+    let stream = node.data(wof::STREAM)?.ok_or_else(|| missing("its compressed bytes"))?;
+    wof::open(reparse, attribute(node.shared, stream)?, size, at)
+}
+
 /// The bytes of one attribute.
 fn attribute(shared: &Shared, found: Assembled) -> Result<Arc<dyn ReadAt>, LayoutError> {
     if found.flags & ENCRYPTED != 0 {
@@ -48,9 +61,13 @@ fn attribute(shared: &Shared, found: Assembled) -> Result<Arc<dyn ReadAt>, Layou
     }
     match found.value {
         Value::Resident(bytes) => Ok(Arc::new(bytes)),
-        Value::NonResident(..) if found.flags & COMPRESSION != 0 => {
-            Err(LayoutError::Unsupported { what: WHAT, reason: "it is compressed".to_owned() })
-        }
-        Value::NonResident(places, sizes) => Ok(Arc::new(shared.plain(places, &sizes))),
+        Value::NonResident(places, sizes) => match found.flags & COMPRESSION {
+            0 => Ok(Arc::new(shared.plain(places, &sizes))),
+            LZNT1 => units::open(shared, places, &sizes, found.unit, found.at),
+            other => {
+                let reason = format!("its compression by algorithm {other} is not known");
+                Err(LayoutError::Unsupported { what: WHAT, reason })
+            }
+        },
     }
 }

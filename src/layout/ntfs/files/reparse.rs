@@ -48,6 +48,11 @@ impl Reparse {
         Some(Self { tag, data })
     }
 
+    /// The data behind the header.
+    pub(super) fn data(&self) -> &[u8] {
+        &self.data
+    }
+
     /// The link that it is.
     pub(super) fn link(&self) -> Option<Link> {
         let data = &*self.data;
