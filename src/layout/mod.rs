@@ -5,6 +5,7 @@
 //!   round in circles. What does not check out is treated as if it were not there.
 
 pub mod claims;
+pub mod compressed;
 pub mod coverage;
 mod error;
 pub mod exfat;

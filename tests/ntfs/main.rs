@@ -10,6 +10,8 @@
 //! | `doubt` | dirty volumes, logs that were not closed, the copy of the boot sector |
 //! | `hostile` | contradictions, flipped bytes, absurd sizes |
 //! | `interop` | volumes of mkntfs and ntfscp, held against what was put in |
+//! | `tools` | the programs for that |
+//! | `browse` | folders and files of volumes that ntfs-3g made, held against its mount |
 //! | `scale` | many files: time and memory; and claims on an image that is named from outside |
 //!
 //! Where a tool is missing, its tests say so and pass.
@@ -18,6 +20,8 @@
 // A list of one range is just that here.
 #![allow(clippy::single_range_in_vec_init)]
 
+#[cfg(unix)]
+mod browse;
 mod build;
 mod doubt;
 mod hostile;
@@ -27,3 +31,4 @@ mod plain;
 mod scale;
 mod scratch;
 mod shapes;
+mod tools;
