@@ -4,8 +4,14 @@ use crate::hive::{Hive, NOWHERE, text};
 use crate::pe;
 use crate::told;
 
+/// Values with their names.
+type Texts<'a> = &'a [(&'a str, &'a str)];
+type Numbers<'a> = &'a [(&'a str, u32)];
+/// Something that is done to a hive, given a text and a number in it.
+type Damage<'a> = &'a dyn Fn(&mut Hive, u32, u32);
+
 /// What is told of a key with these texts and numbers.
-fn of(texts: &[(&str, &str)], numbers: &[(&str, u32)]) -> Option<String> {
+fn of(texts: Texts<'_>, numbers: Numbers<'_>) -> Option<String> {
     let mut hive = Hive::new();
     let mut values: Vec<u32> = texts.iter().map(|(name, value)| hive.value(name, 1, &text(value))).collect();
     values.extend(numbers.iter().map(|(name, value)| hive.value(name, 4, &value.to_le_bytes())));
@@ -15,7 +21,7 @@ fn of(texts: &[(&str, &str)], numbers: &[(&str, u32)]) -> Option<String> {
 #[test]
 fn each_windows_is_called_by_its_name() {
     const BUILD: &str = "CurrentBuildNumber";
-    let old: [(&[(&str, &str)], &[(&str, u32)], &str); 6] = [
+    let old: [(Texts<'_>, Numbers<'_>, &str); 6] = [
         (
             &[("ProductName", "Microsoft Windows XP"), (BUILD, "2600"), ("CSDVersion", "Service Pack 3")],
             &[],
@@ -48,7 +54,7 @@ fn each_windows_is_called_by_its_name() {
 fn what_is_missing_is_made_up_for_or_left_out() {
     let major = ("CurrentMajorVersionNumber", 10);
     let build = ("CurrentBuildNumber", "22631");
-    let cases: [(&[(&str, &str)], &[(&str, u32)], Option<&str>); 10] = [
+    let cases: [(Texts<'_>, Numbers<'_>, Option<&str>); 10] = [
         (&[], &[], None),
         (&[("EditionID", "Professional")], &[("UBR", 5)], None),
         (&[build], &[("UBR", 5)], Some("Windows, build 22631.5")),
@@ -154,7 +160,7 @@ fn names_may_be_in_utf16() {
 
 #[test]
 fn a_damaged_value_costs_itself() {
-    let sound = |damage: &dyn Fn(&mut Hive, u32, u32)| {
+    let sound = |damage: Damage<'_>| {
         let mut hive = Hive::new();
         let product = hive.value("ProductName", 1, &text("Windows 8"));
         let build = hive.value("CurrentBuild", 1, &text("9200"));
@@ -163,7 +169,7 @@ fn a_damaged_value_costs_itself() {
         told(Some(&hive.with(&[product, build, revision])), None)
     };
     assert_eq!(sound(&|_, _, _| {}).as_deref(), Some("Windows 8, build 9200.7"));
-    let damages: [(&str, &dyn Fn(&mut Hive, u32, u32)); 8] = [
+    let damages: [(&str, Damage<'_>); 8] = [
         ("another signature", &|hive, build, _| hive.put(build, 0, b"kv")),
         ("data outside", &|hive, build, _| hive.put(build, 8, &NOWHERE.to_le_bytes())),
         ("data in a bin's header", &|hive, build, _| hive.put(build, 8, &[0; 4])),
@@ -176,7 +182,7 @@ fn a_damaged_value_costs_itself() {
     for (what, damage) in damages {
         assert_eq!(sound(damage).as_deref(), Some("Windows 8"), "{what}");
     }
-    let numbers: [&dyn Fn(&mut Hive, u32, u32); 3] = [
+    let numbers: [Damage<'_>; 3] = [
         &|hive, _, revision| hive.put(revision, 4, &[3, 0, 0, 0x80]),
         &|hive, _, revision| hive.put(revision, 4, &[5, 0, 0, 0x80]),
         &|hive, _, revision| hive.put(revision, 12, &[5]),
