@@ -18,7 +18,9 @@ pub mod nested;
 pub mod ntfs;
 pub mod partitions;
 pub mod whole;
+pub mod windows;
 
+pub use self::windows::{WindowsVersion, windows_version};
 pub use claims::{Claims, Content, Note};
 pub use coverage::{Coverage, Keep, Kind, Unkept};
 pub use error::LayoutError;

@@ -13,6 +13,9 @@
 mod build;
 mod containers;
 mod documents;
+#[path = "../windows/hive.rs"]
+#[allow(dead_code, reason = "shared with the tests of Windows, which use all of it")]
+mod hive;
 mod layout;
 #[path = "../vhd/make.rs"]
 #[allow(dead_code, reason = "shared with the tests of VHD, which use all of it")]
@@ -27,6 +30,9 @@ mod passwords;
 mod snapshots;
 mod support;
 mod targets;
+#[path = "../ntfs/tools.rs"]
+mod tools;
+mod windows;
 
 use std::fs;
 use std::process::Stdio;
