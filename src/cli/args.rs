@@ -58,6 +58,9 @@ pub(crate) enum Command {
     Extract(Extract),
     /// Say what differs between two snapshots
     Diff(Diff),
+    /// Show snapshots as a folder: their disks as images, and the files on them
+    #[cfg(target_os = "linux")]
+    Mount(Mount),
     /// Serve snapshots as disks to virtual machines and other programs, by the network block protocol
     ServeNbd(ServeNbd),
     /// Prove that the repository is sound
@@ -256,6 +259,23 @@ pub(crate) struct Diff {
     /// Another one
     #[arg(value_name = "SNAPSHOT[:PATH]")]
     pub new: String,
+}
+
+#[cfg(target_os = "linux")]
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Mount {
+    /// An empty folder
+    #[arg(value_name = "DIR")]
+    pub folder: PathBuf,
+    /// Only this stick's snapshots
+    #[arg(long, value_name = "NAME")]
+    pub stick: Option<String>,
+    /// Let all users of the machine in
+    #[arg(long)]
+    pub allow_other: bool,
+    /// Memory for opened chunks, in MiB
+    #[arg(long, default_value_t = 128, value_name = "MIB", value_parser = memory)]
+    pub memory: usize,
 }
 
 #[derive(Debug, ClapArgs)]

@@ -47,7 +47,7 @@ impl ReadAt for Content {
             Self::Sparse(_, head) => head.len() as u64,
             _ => self.size(),
         };
-        Ok((from.0 < end).then(|| from.0..end))
+        Ok((from.0 < end).then_some(from.0..end))
     }
 }
 

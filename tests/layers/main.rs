@@ -44,7 +44,7 @@ const SYSTEM_WORDS: [&str; 8] =
     ["target_os", "target_family", "rustix", "libc", "unix", "windows", "windows_sys", "linux"];
 
 /// Files that may name an operating system. All others run wherever the standard library does.
-const SYSTEM_FILES: [(&str, &str); 16] = [
+const SYSTEM_FILES: [(&str, &str); 18] = [
     ("disk.rs", "reading and writing at an offset has a name of its own in each system"),
     ("image/mod.rs", "chooses the module of the system"),
     ("image/linux.rs", "Linux: sizes, holes, exclusive use, zeroing"),
@@ -59,6 +59,8 @@ const SYSTEM_FILES: [(&str, &str); 16] = [
     ("serve/mod.rs", "a mount is made by the kernel of Linux"),
     ("serve/mount/mod.rs", "Linux: mounting, and who mounts"),
     ("serve/mount/point.rs", "Linux: taking mounts away, also dead ones"),
+    ("cli/args.rs", "a command that only Linux has"),
+    ("cli/commands/mod.rs", "a command that only Linux has"),
     ("cli/context.rs", "where caches lie"),
     ("cli/password.rs", "the shell of a password command, and who can read a password file"),
 ];

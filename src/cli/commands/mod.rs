@@ -11,6 +11,8 @@ mod find;
 mod init;
 mod look;
 mod ls;
+#[cfg(target_os = "linux")]
+mod mount;
 mod restore;
 mod serve_nbd;
 mod snapshots;
@@ -35,6 +37,8 @@ pub(crate) fn run(context: &Context, command: Command) -> Result<u8, Failure> {
         Command::Dump(args) => dump::run(context, &args),
         Command::Extract(args) => extract::run(context, &args),
         Command::Diff(args) => diff::run(context, &args),
+        #[cfg(target_os = "linux")]
+        Command::Mount(args) => mount::run(context, &args),
         Command::ServeNbd(args) => serve_nbd::run(context, &args),
         Command::Check(args) => check::run(context, &args),
         Command::Stats(args) => stats::run(context, &args),

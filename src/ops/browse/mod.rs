@@ -8,6 +8,7 @@
 mod diff;
 mod extract;
 mod find;
+mod inner;
 mod links;
 mod path;
 mod resolve;
@@ -17,6 +18,7 @@ mod walk;
 pub use diff::{ChangeKind, DiskDifference, FileChange, diff_disks, diff_files};
 pub use extract::{ExtractReport, ExtractRequest, Refusal, copy_content, extract};
 pub use find::{FoundFile, Search, find};
+pub use inner::InnerVolume;
 pub use path::{DiskPath, Pattern, SnapshotPath, Step, same_name};
 pub use resolve::{Found, Target, resolve};
 pub use volumes::{Browser, Volume};
