@@ -22,6 +22,10 @@ impl Serving {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut first_line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut first_line).unwrap();
+        if first_line.is_empty() {
+            let output = child.wait_with_output().unwrap();
+            panic!("{arguments:?} ended: {}", String::from_utf8_lossy(&output.stderr));
+        }
         Self { child, first_line }
     }
 

@@ -22,24 +22,29 @@ const READ_AHEAD: &str = "1024";
 /// # Errors
 /// [`MountError`] of the folder.
 pub(super) fn prepare(dir: &Path) -> Result<PathBuf, MountError> {
-    let mut result = fs::metadata(dir);
+    let mut looked = is_empty_folder(dir);
     for _ in 0..MOST_DEAD {
-        match &result {
+        match &looked {
             Err(error) if is_dead(error) => {
                 detach(dir).map_err(|source| MountError::Dead { dir: dir.to_owned(), source })?;
-                result = fs::metadata(dir);
+                looked = is_empty_folder(dir);
             }
             _ => break,
         }
     }
     let folder = |source| MountError::Folder { dir: dir.to_owned(), source };
-    if !result.map_err(folder)?.is_dir() {
-        return Err(folder(io::ErrorKind::NotADirectory.into()));
+    match looked.map_err(folder)? {
+        true => fs::canonicalize(dir).map_err(folder),
+        false => Err(MountError::NotEmpty { dir: dir.to_owned() }),
     }
-    match fs::read_dir(dir).map_err(folder)?.next() {
-        None => fs::canonicalize(dir).map_err(folder),
-        Some(_) => Err(MountError::NotEmpty { dir: dir.to_owned() }),
+}
+
+/// Whether nothing is in a folder. The kernel may still know what a dead mount was, so that only a look into it tells.
+fn is_empty_folder(dir: &Path) -> io::Result<bool> {
+    if !fs::metadata(dir)?.is_dir() {
+        return Err(io::ErrorKind::NotADirectory.into());
     }
+    fs::read_dir(dir)?.next().transpose().map(|first| first.is_none())
 }
 
 /// True for what the kernel says of a mount whose server has ended without unmounting.
