@@ -8,8 +8,8 @@
 
 use super::CompressedError;
 
-/// A reader of bits.
-#[derive(Debug)]
+/// A reader of bits. Small enough to be handed on by value, which keeps it in registers where it matters.
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Bits<'a> {
     input: &'a [u8],
     /// Where the next word, or byte, is loaded from.
@@ -52,12 +52,15 @@ impl<'a> Bits<'a> {
                 self.count += 32;
                 Ok(())
             }
-            None => self.refill_at_end(),
+            None => {
+                *self = self.refilled_at_end()?;
+                Ok(())
+            }
         }
     }
 
     #[cold]
-    fn refill_at_end(&mut self) -> Result<(), CompressedError> {
+    fn refilled_at_end(mut self) -> Result<Self, CompressedError> {
         self.check()?;
         while self.count < Self::FILLED {
             match self.input.get(self.next..).and_then(<[u8]>::first_chunk::<2>) {
@@ -69,7 +72,7 @@ impl<'a> Bits<'a> {
             }
             self.count += 16;
         }
-        Ok(())
+        Ok(self)
     }
 
     /// Checks that no more bits were taken than there are.

@@ -144,17 +144,18 @@ impl Lzx {
     /// Decompresses a block that is not an uncompressed one, from `at` to `end` of the output.
     fn block<const IS_ALIGNED: bool>(
         &self,
-        bits: &mut Bits<'_>,
+        from: &mut Bits<'_>,
         out: &mut [u8],
         mut at: usize,
         end: usize,
         recent: &mut [usize; RECENT],
     ) -> Result<(), CompressedError> {
+        let mut bits = *from;
         // Matches end with their block.
         let out = out.get_mut(..end).unwrap_or_default();
         while at < end {
             bits.refill()?;
-            let symbol = self.main.decode(bits, "a symbol")?;
+            let symbol = self.main.decode(&mut bits, "a symbol")?;
             let Some(pair) = symbol.checked_sub(BYTES) else {
                 if let Some(byte) = out.get_mut(at) {
                     *byte = symbol as u8;
@@ -163,7 +164,7 @@ impl Lzx {
                 continue;
             };
             let length = match pair % 8 {
-                LONG => LONG + SHORTEST + self.long.decode(bits, "the length of a match")?,
+                LONG => LONG + SHORTEST + self.long.decode(&mut bits, "the length of a match")?,
                 short => short + SHORTEST,
             };
             let distance = match pair / 8 {
@@ -173,7 +174,7 @@ impl Lzx {
                 }
                 slot => {
                     bits.refill()?;
-                    let distance = self.distance::<IS_ALIGNED>(bits, slot)?;
+                    let distance = self.distance::<IS_ALIGNED>(&mut bits, slot)?;
                     *recent = [distance, recent[0], recent[1]];
                     distance
                 }
@@ -181,6 +182,7 @@ impl Lzx {
             repeat(out, at, distance, length, bits.position())?;
             at += length;
         }
+        *from = bits;
         Ok(())
     }
 
