@@ -16,6 +16,7 @@
 //! | `packed` | content that ntfs-3g and wimlib compressed |
 //! | `tools` | the programs for that |
 //! | `browse` | folders and files of volumes that ntfs-3g made, held against its mount |
+//! | `sums` | the files of an image that is named from outside, held against a list of sums |
 //! | `scale` | many files: time and memory; and claims on an image that is named from outside |
 //!
 //! Where a tool is missing, its tests say so and pass.
@@ -40,4 +41,6 @@ mod plain;
 mod scale;
 mod scratch;
 mod shapes;
+#[cfg(feature = "aws-lc")]
+mod sums;
 mod tools;
