@@ -1,13 +1,13 @@
 //! Folders and files of volumes that were built here: sound ones, and those that contradict themselves.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use crate::build::{Attr, BITMAP, Body, Build, DATA, HOLE, INDEX, LIST, ROOT, Rec, file_name, put, reference};
-use crate::folders::{contents, entry, folder, last, node, overlay, reparse, root, root_reference, standard, tree};
+use crate::folders::{contents, entry, last, node, overlay, reparse, root, root_reference, standard, tree};
 use crate::judge::bytes;
 use crate::look::{files, names, reads_the_same};
 use crate::shapes::{scattered, split};
-use sheaf::disk::ReadAt;
+use sheaf::disk::{DiskOffset, ReadAt, ReadError};
 use sheaf::layout::files::{FileSystem, Moment, NodeId, NodeKind};
 use sheaf::layout::ntfs::NtfsFiles;
 
@@ -311,7 +311,7 @@ fn what_cannot_be_unpacked_is_told_and_the_rest_is_read() {
     });
     let (packed, unit) = (packed.unwrap(), 16 * 4096);
     let mut some = [0; 100];
-    let mut read = |at: u64| packed.read_at(sheaf::disk::DiskOffset(at), &mut some);
+    let mut read = |at: u64| packed.read_at(DiskOffset(at), &mut some);
     read(unit - 100).unwrap();
     read(unit - 99).unwrap_err();
     read(2 * unit - 1).unwrap_err();
@@ -333,7 +333,7 @@ fn what_cannot_be_unpacked_is_told_and_the_rest_is_read() {
             put(&mut build.content[at].1, 0, &start.to_le_bytes());
         });
         let overlaid = overlaid.unwrap();
-        let mut read = |at: u64| overlaid.read_at(sheaf::disk::DiskOffset(at), &mut some);
+        let mut read = |at: u64| overlaid.read_at(DiskOffset(at), &mut some);
         read(0).unwrap_err();
         read(4096).unwrap_err();
         read(8192).unwrap();
@@ -362,11 +362,11 @@ fn sizes_that_no_volume_has_take_no_memory() {
         assert_eq!(content.size(), huge);
         let mut some = [9; 100];
         for at in [1 << 20, huge / 2 + 7, huge - 100] {
-            let read = content.read_at(sheaf::disk::DiskOffset(at), &mut some);
+            let read = content.read_at(DiskOffset(at), &mut some);
             assert_eq!(read.is_ok(), is_sound, "{number} {at}");
             assert!(!is_sound || some == [0; 100]);
         }
-        let data = content.next_data(sheaf::disk::DiskOffset(1 << 20)).unwrap();
+        let data = content.next_data(DiskOffset(1 << 20)).unwrap();
         assert_eq!(data.is_none(), is_sound, "{number}");
     }
 }
@@ -428,10 +428,53 @@ fn look_at_all(files: &NtfsFiles) {
             let _ = files.streams(entry.node);
             let Ok(content) = files.open(entry.node, None) else { continue };
             let mut some = vec![0; content.size().min(5000) as usize];
-            let _ = content.read_at(sheaf::disk::DiskOffset(content.size() - some.len() as u64), &mut some);
-            let _ = content.next_data(sheaf::disk::DiskOffset(0)).unwrap();
+            let _ = content.read_at(DiskOffset(content.size() - some.len() as u64), &mut some);
+            let _ = content.next_data(DiskOffset(0)).unwrap();
         }
     }
+}
+
+/// A volume that notes how it is read.
+struct Noting(Vec<u8>, Arc<Mutex<Vec<usize>>>);
+
+impl ReadAt for Noting {
+    fn size(&self) -> u64 {
+        self.0.size()
+    }
+
+    fn read_at(&self, offset: DiskOffset, buffer: &mut [u8]) -> Result<(), ReadError> {
+        self.1.lock().unwrap().push(buffer.len());
+        self.0.read_at(offset, buffer)
+    }
+}
+
+#[test]
+fn many_small_reads_are_few_reads_of_the_volume() {
+    let mut build = Build::new(4096, 1024, 2000);
+    tree(&mut build);
+    let content = bytes(50, 1 << 20);
+    build.file(50, ROOT, "large", &content);
+    let reads = Arc::new(Mutex::new(Vec::new()));
+    let files = NtfsFiles::open(Arc::new(Noting(build.image(), Arc::clone(&reads)))).unwrap().unwrap();
+    let took = || std::mem::take(&mut *reads.lock().unwrap());
+    let node = |number| NodeId(reference(number, 1));
+    for number in (30..37).chain([50]) {
+        files.facts(node(number)).unwrap();
+    }
+    // Opening has read records on their own; the MFT is one piece by then.
+    assert!(took().len() <= 12);
+    files.facts(node(30)).unwrap();
+    assert_eq!((files.entries(FOLDER).unwrap().entries.len(), took()), (20, vec![3 * 4096]));
+    let large = files.open(node(50), None).unwrap();
+    let mut buffer = vec![0; 1 << 20];
+    large.read_at(DiskOffset(0), &mut buffer).unwrap();
+    assert!(buffer == content && took() == [1 << 20]);
+    let packed = files.open(node(34), None).unwrap();
+    reads_the_same(&*packed, &contents(4096)[4].1);
+    assert_eq!(took(), [17 * 4096]);
+    let overlaid = files.open(node(35), None).unwrap();
+    reads_the_same(&*overlaid, &contents(4096)[5].1);
+    assert_eq!(took(), [10_008]);
 }
 
 #[test]
@@ -443,5 +486,4 @@ fn the_map_of_a_folder_is_in_clusters_as_well() {
         *attr(build, 36, 4) = Attr::there(BITMAP, 13, &[map], 512).named("$I30").sized(8, 8);
     });
     assert_eq!(listing(&files).0, numbers((0..10).chain(11..20)));
-    folder(&mut Build::new(512, 1024, 400), 36, Vec::new());
 }
