@@ -12,7 +12,7 @@
 //! | `hostile` | contradictions, flipped bytes, absurd sizes |
 //! | `interop` | volumes of mkntfs and ntfscp, held against what was put in |
 //! | `look` | how the tests look into volumes |
-//! | `hollow` | folders and files of volumes that were built here, sound and hostile |
+//! | `names`, `contents` | folders, facts and files of volumes that were built here, sound and hostile |
 //! | `packed` | content that ntfs-3g and wimlib compressed |
 //! | `tools` | the programs for that |
 //! | `browse` | folders and files of volumes that ntfs-3g made, held against its mount |
@@ -28,13 +28,14 @@
 #[cfg(unix)]
 mod browse;
 mod build;
+mod contents;
 mod doubt;
 mod folders;
-mod hollow;
 mod hostile;
 mod interop;
 mod judge;
 mod look;
+mod names;
 #[cfg(unix)]
 mod packed;
 mod plain;
