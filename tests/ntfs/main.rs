@@ -12,10 +12,11 @@
 //! | `hostile` | contradictions, flipped bytes, absurd sizes |
 //! | `interop` | volumes of mkntfs and ntfscp, held against what was put in |
 //! | `look` | how the tests look into volumes |
-//! | `hollow` | folders and files of volumes that were built here, sound and hostile |
+//! | `names`, `contents` | folders, facts and files of volumes that were built here, sound and hostile |
 //! | `packed` | content that ntfs-3g and wimlib compressed |
 //! | `tools` | the programs for that |
 //! | `browse` | folders and files of volumes that ntfs-3g made, held against its mount |
+//! | `sums` | the files of an image that is named from outside, held against a list of sums |
 //! | `scale` | many files: time and memory; and claims on an image that is named from outside |
 //!
 //! Where a tool is missing, its tests say so and pass.
@@ -27,17 +28,20 @@
 #[cfg(unix)]
 mod browse;
 mod build;
+mod contents;
 mod doubt;
 mod folders;
-mod hollow;
 mod hostile;
 mod interop;
 mod judge;
 mod look;
+mod names;
 #[cfg(unix)]
 mod packed;
 mod plain;
 mod scale;
 mod scratch;
 mod shapes;
+#[cfg(feature = "aws-lc")]
+mod sums;
 mod tools;

@@ -40,7 +40,7 @@ impl Reparse {
         Ok(node.small("a reparse point", &found, MOST_BYTES)?.and_then(|bytes| Self::parse(&bytes)))
     }
 
-    fn parse(bytes: &[u8]) -> Option<Self> {
+    pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
         let tag = u32_at(bytes, 0)?;
         let length = usize::from(u16_at(bytes, 4)?);
         let start = if tag & IS_MICROSOFT == 0 { HEADER + GUID } else { HEADER };

@@ -182,3 +182,70 @@ impl Blocks for Chunks {
         &self.stream
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CHUNK: u64 = 32 << 10;
+
+    fn byte(at: u64) -> u8 {
+        (at.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8
+    }
+
+    /// A stream whose chunks are all stored as they are, with a table of entries of so many bytes.
+    struct Stored {
+        size: u64,
+        entry: u64,
+    }
+
+    impl Stored {
+        fn table(&self) -> u64 {
+            (self.size.div_ceil(CHUNK) - 1) * self.entry
+        }
+    }
+
+    impl ReadAt for Stored {
+        fn size(&self) -> u64 {
+            self.table() + self.size
+        }
+
+        fn read_at(&self, offset: DiskOffset, buffer: &mut [u8]) -> Result<(), ReadError> {
+            for (at, to) in (offset.0..).zip(buffer) {
+                let start = (at / self.entry + 1) * CHUNK;
+                *to = match at.checked_sub(self.table()) {
+                    Some(inside) => byte(inside),
+                    None => start.to_le_bytes()[(at % self.entry) as usize],
+                };
+            }
+            Ok(())
+        }
+    }
+
+    fn lzx() -> Reparse {
+        let data = [1, 2, 1, 1].map(u32::to_le_bytes).concat();
+        Reparse::parse(&[&TAG.to_le_bytes()[..], &[16, 0, 0, 0], &data].concat()).expect("sound")
+    }
+
+    #[test]
+    fn entries_of_the_table_are_larger_from_4_gib_on() {
+        for (size, entry) in [(u64::from(u32::MAX), 4), (1 << 32, 8), ((5 << 30) + 77, 8)] {
+            let content = open(&lzx(), Arc::new(Stored { size, entry }), size, 0).expect("sound");
+            assert_eq!(content.size(), size);
+            for at in [0, CHUNK - 10, 123 * CHUNK + 5, size / 2, size - CHUNK - 50, size - 100] {
+                let mut some = [0; 100];
+                content.read_at(DiskOffset(at), &mut some).expect("sound");
+                assert!(some.iter().zip(at..).all(|(found, at)| *found == byte(at)), "{size} {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_empty_file_has_no_chunks_and_a_short_stream_no_table() {
+        let content = open(&lzx(), Arc::new(Vec::new()), 0, 0).expect("sound");
+        assert_eq!((content.size(), content.next_data(DiskOffset(0)).expect("known")), (0, None));
+        content.read_at(DiskOffset(0), &mut []).expect("nothing");
+        assert!(open(&lzx(), Arc::new(vec![0; 3]), CHUNK + 1, 0).is_err());
+        assert!(open(&lzx(), Arc::new(vec![0; 100]), u64::MAX, 0).is_err());
+    }
+}
