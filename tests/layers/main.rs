@@ -53,7 +53,7 @@ const SYSTEM_FILES: [(&str, &str); 12] = [
     ("storage/codes.rs", "numbers of failures that the standard library has no name for"),
     ("storage/local.rs", "making a name durable"),
     ("storage/local/temporary.rs", "locks are another matter on Windows"),
-    ("serve/nbd/overlay/space.rs", "Linux: making a hole in a file"),
+    ("serve/nbd/overlay/system.rs", "who may read a new file, and making a hole in one"),
     ("serve/nbd/socket.rs", "sockets in the file system, which not every system has"),
     ("cli/context.rs", "where caches lie"),
     ("cli/password.rs", "the shell of a password command, and who can read a password file"),
