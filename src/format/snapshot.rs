@@ -264,6 +264,9 @@ pub struct VolumeRecord {
     /// How many disks in files lie around it.
     #[n(9)]
     pub depth: u32,
+    /// The Windows on it, in words for people.
+    #[n(10)]
+    pub windows: Option<String>,
 }
 
 /// What the container of a virtual disk knew beside the disk's bytes.

@@ -4,14 +4,17 @@
 //! - Names, links and sizes are what the volume says, and nothing of them is safe to use as a path of the machine: a name may be
 //!   `..`, have slashes or NULs, and stand twice in a folder. Who writes files makes names safe first.
 //! - A folder may lead back to one above it. Who goes down keeps count of how deep it is, or of where it was.
-//! - The memory of one answer is bounded: a folder has at most [`MOST_ENTRIES`] entries that are told.
+//! - The memory of one answer is bounded: a folder has at most [`MOST_ENTRIES`] entries that are told, and of what is wrong with it
+//!   [`MOST_PROBLEMS`] things are.
 
 use super::LayoutError;
-use crate::disk::ReadAt;
+use crate::disk::{ReadAt, ReadError};
 use std::sync::Arc;
 
 /// The most entries of one folder that are told.
 pub const MOST_ENTRIES: usize = 4 << 20;
+/// The most problems of one folder that are told.
+pub const MOST_PROBLEMS: usize = 100;
 
 /// A file or folder of one file system. It means nothing in another one, and stays the same as long as the volume does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -102,6 +105,24 @@ pub struct Listing {
     pub entries: Vec<Entry>,
     /// What could not be read or believed; entries may be missing because of it.
     pub problems: Vec<LayoutError>,
+}
+
+impl Listing {
+    /// Tells of a problem; behind the last one that is told in full, that there are more.
+    ///
+    /// # Errors
+    /// The problem, where nothing more can be read: the disk is gone, or is not what it was.
+    pub(super) fn tell(&mut self, problem: LayoutError) -> Result<(), LayoutError> {
+        if let LayoutError::Read { source: ReadError::Gone { .. } | ReadError::BeyondEnd { .. }, .. } = problem {
+            return Err(problem);
+        }
+        if self.problems.len() < MOST_PROBLEMS {
+            self.problems.push(problem);
+        } else if self.problems.len() == MOST_PROBLEMS {
+            self.problems.push(LayoutError::TooMany { what: "problems of a folder", limit: MOST_PROBLEMS as u64 });
+        }
+        Ok(())
+    }
 }
 
 /// A stream of a file beside its content ([MS-FSCC] §2.4.49).

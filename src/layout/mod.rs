@@ -5,6 +5,7 @@
 //!   round in circles. What does not check out is treated as if it were not there.
 
 pub mod claims;
+pub mod compressed;
 pub mod coverage;
 mod error;
 pub mod exfat;
@@ -17,7 +18,9 @@ pub mod nested;
 pub mod ntfs;
 pub mod partitions;
 pub mod whole;
+pub mod windows;
 
+pub use self::windows::{WindowsVersion, windows_version};
 pub use claims::{Claims, Content, Note};
 pub use coverage::{Coverage, Keep, Kind, Unkept};
 pub use error::LayoutError;

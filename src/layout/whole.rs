@@ -12,8 +12,9 @@ use super::exfat::ExFatVolume;
 use super::extents::Sorted;
 use super::fat::FatVolume;
 use super::nested::{self, FileDisk, OpenInner, Translation};
-use super::ntfs::{NtfsOptions, NtfsVolume};
+use super::ntfs::{NtfsFiles, NtfsOptions, NtfsVolume};
 use super::partitions::{Scheme, VolumeKind, partitions, volume_kind};
+use super::windows::windows_version;
 use super::{LayoutError, Note};
 use crate::disk::{DiskOffset, Extent, Part, ReadAt, ReadError};
 use std::sync::Arc;
@@ -42,6 +43,8 @@ pub struct VolumeFacts {
     pub label: Option<String>,
     /// The file system's serial number.
     pub serial: Option<String>,
+    /// The Windows on it, for people; `None` where there is none, or it does not say.
+    pub windows: Option<String>,
     /// Whether it was laid out along its files.
     pub by_files: bool,
     /// How many disks lie around its own: 0 on the disk itself.
@@ -122,6 +125,7 @@ impl LayOut<'_> {
                 file_system: VolumeKind::Unknown.to_string(),
                 label: None,
                 serial: None,
+                windows: None,
                 by_files: false,
                 depth,
             };
@@ -146,10 +150,10 @@ impl LayOut<'_> {
         mut facts: VolumeFacts,
         place: &str,
     ) -> Result<Coverage, ReadError> {
-        let part = Part::new(&**disk, extent);
+        let part: Arc<dyn ReadAt> = Arc::new(Part::new(Arc::clone(disk), extent));
         let size = part.size();
         let depth = facts.depth;
-        let claims = match volume_kind(&part) {
+        let claims = match volume_kind(&*part) {
             Ok(kind) => {
                 facts.file_system = kind.to_string();
                 self.claims(&part, kind, &mut facts)
@@ -184,7 +188,7 @@ impl LayOut<'_> {
     /// What the reader of a file system claims; `None` where there is no reader for it.
     fn claims(
         &self,
-        part: &dyn ReadAt,
+        part: &Arc<dyn ReadAt>,
         kind: VolumeKind,
         facts: &mut VolumeFacts,
     ) -> Result<Option<Claims>, LayoutError> {
@@ -192,20 +196,21 @@ impl LayOut<'_> {
         match kind {
             // A copy of its boot sector may be left where the first one is gone.
             VolumeKind::Ntfs | VolumeKind::Unknown => {
-                let Some(volume) = NtfsVolume::open(part)? else { return Ok(None) };
+                let Some(volume) = NtfsVolume::open(&**part)? else { return Ok(None) };
                 facts.file_system = VolumeKind::Ntfs.to_string();
                 facts.label.clone_from(&volume.facts().label);
                 facts.serial = Some(format!("{:016x}", volume.facts().serial));
+                facts.windows = windows_on(part);
                 volume.claim(&mut claims, &NtfsOptions { include_scratch: self.keep.scratch })?;
             }
             VolumeKind::Fat12 | VolumeKind::Fat16 | VolumeKind::Fat32 => {
-                let Some(volume) = FatVolume::open(part)? else { return Ok(None) };
+                let Some(volume) = FatVolume::open(&**part)? else { return Ok(None) };
                 facts.label.clone_from(&volume.facts().label);
                 facts.serial = Some(format!("{:08x}", volume.facts().serial));
                 volume.claim(&mut claims)?;
             }
             VolumeKind::ExFat => {
-                let Some(volume) = ExFatVolume::open(part)? else { return Ok(None) };
+                let Some(volume) = ExFatVolume::open(&**part)? else { return Ok(None) };
                 facts.label.clone_from(&volume.facts().label);
                 facts.serial = Some(format!("{:08x}", volume.facts().serial));
                 volume.claim(&mut claims)?;
@@ -270,6 +275,12 @@ impl LayOut<'_> {
         }
         Ok(inside)
     }
+}
+
+/// The Windows on an NTFS volume. What cannot be read here is met again, and told, where the volume is claimed or backed up.
+fn windows_on(volume: &Arc<dyn ReadAt>) -> Option<String> {
+    let files = NtfsFiles::open(Arc::clone(volume)).ok()??;
+    windows_version(&files).map(|version| version.to_string())
 }
 
 /// A cheap first look: the mark of a VHDX at the start, or that of a VHD at the start or the end.

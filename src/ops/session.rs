@@ -56,5 +56,5 @@ pub fn prepare(
             "{first}{more} is not there, or has another size than the index says; `sheaf check` says what that touches"
         ));
     }
-    Ok((ChunkStore { repository, index }, report))
+    Ok((ChunkStore::new(repository, index), report))
 }

@@ -7,6 +7,8 @@
 //!   the bundle holds.
 //! - No byte of a chunk leaves this layer before its key was derived again from the bytes and compared.
 
+mod ahead;
+pub mod cache;
 pub mod chunks;
 pub mod filter;
 pub mod index;

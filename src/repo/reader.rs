@@ -5,6 +5,8 @@
 //! - Bytes are handed out only after they were verified against the key.
 
 use super::RepoError;
+use super::ahead::Ahead;
+use super::cache::{ChunkCache, DEFAULT_BUDGET};
 use super::chunks::ChunkOpener;
 use super::index::{Index, IndexReader, Location};
 use super::keyring::Domain;
@@ -17,27 +19,40 @@ use crate::ids::{ChunkId, ChunkKey};
 use crate::names::ObjectName;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// An unlocked repository with its index: all that reading needs.
+/// An unlocked repository with its index: all that reading needs. Its copies share one cache of opened chunks.
 #[derive(Debug, Clone)]
 pub struct ChunkStore {
     /// The repository.
     pub repository: Arc<Repository>,
     /// Its index, brought up to date by the caller.
     pub index: Arc<Index>,
+    cache: Arc<ChunkCache>,
+    ahead: Arc<Ahead>,
 }
 
 impl ChunkStore {
+    /// A store over a repository and its index.
+    pub fn new(repository: Arc<Repository>, index: Arc<Index>) -> Self {
+        Self { repository, index, cache: Arc::new(ChunkCache::new(DEFAULT_BUDGET)), ahead: Arc::default() }
+    }
+
+    /// The same with a cache of its own, of at most so many bytes.
+    #[must_use]
+    pub fn with_cache(self, bytes: usize) -> Self {
+        Self { cache: Arc::new(ChunkCache::new(bytes)), ahead: Arc::default(), ..self }
+    }
+
+    /// The opened chunks that are in memory.
+    pub const fn cache(&self) -> &Arc<ChunkCache> {
+        &self.cache
+    }
+
     /// A reader for one thread, over the index as it is now.
     ///
     /// # Errors
     /// [`RepoError::Cache`], [`RepoError::Chunk`] without memory.
     pub fn session(&self) -> Result<ReadSession, RepoError> {
-        Ok(ReadSession {
-            index: self.index.reader()?,
-            repository: Arc::clone(&self.repository),
-            unpacker: Decompressor::new()?,
-            sealed: Vec::new(),
-        })
+        ReadSession::new(Arc::clone(&self.repository), &self.index)
     }
 
     /// A source of tree nodes in a domain.
@@ -45,7 +60,21 @@ impl ChunkStore {
     /// # Errors
     /// As [`ChunkStore::session`].
     pub fn nodes(&self, domain: Domain) -> Result<Nodes, RepoError> {
-        Ok(Nodes { domain, session: Mutex::new(self.session()?) })
+        Ok(Nodes { domain, session: Mutex::new(self.session()?), cache: None })
+    }
+
+    /// The same for walks that come back to nodes: they are kept in the cache.
+    ///
+    /// # Errors
+    /// As [`ChunkStore::session`].
+    pub fn cached_nodes(&self, domain: Domain) -> Result<Nodes, RepoError> {
+        Ok(Nodes { domain, session: Mutex::new(self.session()?), cache: Some(Arc::clone(&self.cache)) })
+    }
+
+    /// Has a chunk brought into the cache by another thread, if it is not there; false when enough are on their way.
+    pub(super) fn bring(&self, domain: Domain, key: &ChunkKey) -> bool {
+        self.cache.contains(&derive::chunk_id(key))
+            || self.ahead.ask((domain, key), &self.repository, &self.index, &self.cache)
     }
 }
 
@@ -58,6 +87,11 @@ pub struct ReadSession {
 }
 
 impl ReadSession {
+    /// A reader over the index as it is now.
+    pub(super) fn new(repository: Arc<Repository>, index: &Arc<Index>) -> Result<Self, RepoError> {
+        Ok(Self { index: index.reader()?, repository, unpacker: Decompressor::new()?, sealed: Vec::new() })
+    }
+
     /// Where a chunk lies.
     ///
     /// # Errors
@@ -122,10 +156,15 @@ impl ReadSession {
 pub struct Nodes {
     domain: Domain,
     session: Mutex<ReadSession>,
+    cache: Option<Arc<ChunkCache>>,
 }
 
 impl NodeSource for Nodes {
     fn node(&self, key: &ChunkKey) -> Result<Vec<u8>, RepoError> {
-        self.session.lock().unwrap_or_else(PoisonError::into_inner).read(self.domain, key)
+        let read = || self.session.lock().unwrap_or_else(PoisonError::into_inner).read(self.domain, key);
+        match &self.cache {
+            Some(cache) => cache.get(derive::chunk_id(key), read).map(|node| node.to_vec()),
+            None => read(),
+        }
     }
 }

@@ -3,18 +3,20 @@
 //! Always true here:
 //! - Every byte of the disk is answered by the checked map: kept bytes come verified from chunks, holes are zeros.
 //! - The map is checked against the data tree: both span the same number of kept bytes.
+//! - Any number of threads may read at once. What they share is the cache of the process, and a few idle cursors.
 
 use super::RepoError;
+use super::ahead::Readers;
 use super::keyring::Domain;
 use super::reader::{ChunkStore, Nodes, ReadSession};
 use super::snapshots::{self, Snapshot};
 use super::tree::{Leaf, TreeCursor};
+use crate::crypto::derive;
 use crate::disk::{DiskOffset, KeptOffset, ReadAt, ReadError, check_range};
 use crate::format::FormatError;
 use crate::format::manifest::{DiskMap, HoleKind, MAX_RECORDS, MapRecord, Origin, RECORD_LENGTH};
 use crate::format::snapshot::PrivateRecord;
 use crate::format::tree::TreeRoot;
-use crate::ids::ChunkKey;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -24,13 +26,18 @@ pub struct SnapshotDisk {
     snapshot: Snapshot,
     private: PrivateRecord,
     map: Arc<DiskMap>,
-    state: Mutex<State>,
+    /// Cursors that no thread uses now.
+    idle: Mutex<Vec<Cursor>>,
+    readers: Readers,
 }
 
-struct State {
-    cursor: TreeCursor<Nodes>,
+/// The most cursors that are kept for later.
+const MOST_IDLE: usize = 8;
+
+/// What one thread reads with.
+struct Cursor {
+    tree: TreeCursor<Nodes>,
     session: ReadSession,
-    last: Option<(u64, Vec<u8>)>,
 }
 
 impl std::fmt::Debug for SnapshotDisk {
@@ -60,12 +67,7 @@ impl SnapshotDisk {
                 found: map.kept(),
             }));
         }
-        let state = State {
-            cursor: TreeCursor::new(store.nodes(Domain::Data)?, private.data.clone()),
-            session: store.session()?,
-            last: None,
-        };
-        Ok(Self { store, snapshot, private, map: Arc::new(map), state: Mutex::new(state) })
+        Ok(Self { store, snapshot, private, map: Arc::new(map), idle: Mutex::default(), readers: Readers::default() })
     }
 
     /// The snapshot.
@@ -101,37 +103,67 @@ impl SnapshotDisk {
         self.map.holes(HoleKind::Unreadable).map(|extent| extent.length).sum()
     }
 
-    fn read_kept(&self, from: KeptOffset, buffer: &mut [u8]) -> Result<(), RepoError> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Does something with a cursor that no other thread uses meanwhile.
+    fn with_cursor<T>(&self, step: impl FnOnce(&mut Cursor) -> Result<T, RepoError>) -> Result<T, RepoError> {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut cursor = match idle {
+            Some(cursor) => cursor,
+            None => Cursor {
+                tree: TreeCursor::new(self.store.cached_nodes(Domain::Data)?, self.private.data.clone()),
+                session: self.store.session()?,
+            },
+        };
+        let result = step(&mut cursor);
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < MOST_IDLE {
+            idle.push(cursor);
+        }
+        result
+    }
+
+    fn read_kept(&self, from: KeptOffset, buffer: &mut [u8], cursor: &mut Cursor) -> Result<(), RepoError> {
         let mut filled = 0;
         while filled < buffer.len() {
             let position = from.0 + filled as u64;
-            let cached = state
-                .last
-                .as_ref()
-                .is_some_and(|(start, chunk)| (*start..start + chunk.len() as u64).contains(&position));
-            if !cached {
-                let Some(Leaf { start, entry }) = state.cursor.leaf_at(position)? else {
-                    return Err(self.past_the_end(position));
-                };
-                let length = usize::try_from(entry.span).unwrap_or(usize::MAX);
-                state.last = None;
-                let chunk = self.read_chunk(&mut state.session, &entry.key, length)?;
-                state.last = Some((start, chunk));
+            let Some(Leaf { start, entry }) = cursor.tree.leaf_at(position)? else {
+                return Err(self.past_the_end(position));
+            };
+            let session = &mut cursor.session;
+            let load = || session.read(Domain::Data, &entry.key);
+            let chunk = self.store.cache().get(derive::chunk_id(&entry.key), load)?;
+            if chunk.len() as u64 != entry.span {
+                return Err(self.past_the_end(chunk.len() as u64));
             }
-            if let Some((start, chunk)) = &state.last {
-                let skip = usize::try_from(position - start).unwrap_or(usize::MAX).min(chunk.len());
-                let count = (chunk.len() - skip).min(buffer.len() - filled);
-                buffer[filled..filled + count].copy_from_slice(&chunk[skip..skip + count]);
-                filled += count;
+            let skip = usize::try_from(position - start).unwrap_or(usize::MAX).min(chunk.len());
+            let count = (chunk.len() - skip).min(buffer.len() - filled);
+            if count == 0 {
+                return Err(self.past_the_end(position));
             }
+            buffer[filled..filled + count].copy_from_slice(&chunk[skip..skip + count]);
+            filled += count;
         }
         Ok(())
     }
 
-    fn read_chunk(&self, session: &mut ReadSession, key: &ChunkKey, length: usize) -> Result<Vec<u8>, RepoError> {
-        let chunk = session.read(Domain::Data, key)?;
-        if chunk.len() == length { Ok(chunk) } else { Err(self.past_the_end(chunk.len() as u64)) }
+    /// Has the chunks of a run of the disk brought into the cache. What does not come, comes when it is read.
+    fn bring(&self, run: &Range<u64>, cursor: &mut Cursor) -> Result<(), RepoError> {
+        for segment in &self.map.segments()[self.map.find(DiskOffset(run.start))..] {
+            let start = segment.extent.start.0;
+            if start >= run.end {
+                break;
+            }
+            let Origin::Kept(kept) = segment.origin else { continue };
+            let (mut at, end) = (start.max(run.start), (start + segment.extent.length).min(run.end));
+            while at < end {
+                let Some(leaf) = cursor.tree.leaf_at(kept.0 + (at - start))? else { return Ok(()) };
+                if !self.store.bring(Domain::Data, &leaf.entry.key) {
+                    return Ok(());
+                }
+                // Where this chunk ends on the disk, if the segment does not end before.
+                at = (start + (leaf.start + leaf.entry.span).saturating_sub(kept.0)).max(at + 1);
+            }
+        }
+        Ok(())
     }
 
     fn past_the_end(&self, found: u64) -> RepoError {
@@ -181,25 +213,37 @@ impl ReadAt for SnapshotDisk {
     fn read_at(&self, offset: DiskOffset, buffer: &mut [u8]) -> Result<(), ReadError> {
         let length = buffer.len() as u64;
         check_range(offset, length, self.size())?;
-        let mut filled = 0;
-        for segment in &self.map.segments()[self.map.find(offset)..] {
-            if filled == buffer.len() {
-                break;
+        let damaged = |position: u64, error: &RepoError| ReadError::Damaged {
+            offset: DiskOffset(position),
+            reason: super::chain(error),
+        };
+        let ahead = self.readers.note(offset.0..offset.0 + length, self.size());
+        let mut failed_at = offset.0;
+        let read = self.with_cursor(|cursor| {
+            if let Some(run) = ahead {
+                // Whatever fails here fails again, and is told, when it is read.
+                _ = self.bring(&run, cursor);
             }
-            let position = offset.0 + filled as u64;
-            let skip = position - segment.extent.start.0;
-            let left = usize::try_from(segment.extent.length - skip).unwrap_or(usize::MAX);
-            let count = left.min(buffer.len() - filled);
-            let part = &mut buffer[filled..filled + count];
-            match segment.origin {
-                Origin::Hole(_) => part.fill(0),
-                Origin::Kept(kept) => self.read_kept(KeptOffset(kept.0 + skip), part).map_err(|error| {
-                    ReadError::Damaged { offset: DiskOffset(position), reason: super::chain(&error) }
-                })?,
+            let mut filled = 0;
+            for segment in &self.map.segments()[self.map.find(offset)..] {
+                if filled == buffer.len() {
+                    break;
+                }
+                let position = offset.0 + filled as u64;
+                let skip = position - segment.extent.start.0;
+                let left = usize::try_from(segment.extent.length - skip).unwrap_or(usize::MAX);
+                let count = left.min(buffer.len() - filled);
+                let part = &mut buffer[filled..filled + count];
+                failed_at = position;
+                match segment.origin {
+                    Origin::Hole(_) => part.fill(0),
+                    Origin::Kept(kept) => self.read_kept(KeptOffset(kept.0 + skip), part, cursor)?,
+                }
+                filled += count;
             }
-            filled += count;
-        }
-        Ok(())
+            Ok(())
+        });
+        read.map_err(|error| damaged(failed_at, &error))
     }
 
     fn next_data(&self, from: DiskOffset) -> Result<Option<Range<u64>>, ReadError> {

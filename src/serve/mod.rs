@@ -5,4 +5,6 @@
 //!   not known here.
 //! - A client is not trusted: no request of it ends the server, takes more memory than it is given, or reaches a byte that is not served.
 
+#[cfg(target_os = "linux")]
+pub mod mount;
 pub mod nbd;

@@ -13,6 +13,9 @@
 mod build;
 mod containers;
 mod documents;
+#[path = "../windows/hive.rs"]
+#[allow(dead_code, reason = "shared with the tests of Windows, which use all of it")]
+mod hive;
 mod layout;
 #[path = "../vhd/make.rs"]
 #[allow(dead_code, reason = "shared with the tests of VHD, which use all of it")]
@@ -27,14 +30,33 @@ mod passwords;
 mod snapshots;
 mod support;
 mod targets;
+#[path = "../ntfs/tools.rs"]
+mod tools;
+mod windows;
 
 use std::fs;
 use std::process::Stdio;
 use support::{Run, World, noise};
 
 /// Every command, as `--help` lists them.
-const COMMANDS: [&str; 10] =
-    ["init", "backup", "snapshots", "restore", "check", "stats", "cache", "completions", "demo", "help"];
+const COMMANDS: [&str; 16] = [
+    "init",
+    "backup",
+    "snapshots",
+    "restore",
+    "ls",
+    "find",
+    "dump",
+    "extract",
+    "diff",
+    "serve-nbd",
+    "check",
+    "stats",
+    "cache",
+    "completions",
+    "demo",
+    "help",
+];
 
 #[test]
 fn every_command_explains_itself() {

@@ -44,7 +44,7 @@ const SYSTEM_WORDS: [&str; 8] =
     ["target_os", "target_family", "rustix", "libc", "unix", "windows", "windows_sys", "linux"];
 
 /// Files that may name an operating system. All others run wherever the standard library does.
-const SYSTEM_FILES: [(&str, &str); 12] = [
+const SYSTEM_FILES: [(&str, &str); 16] = [
     ("disk.rs", "reading and writing at an offset has a name of its own in each system"),
     ("image/mod.rs", "chooses the module of the system"),
     ("image/linux.rs", "Linux: sizes, holes, exclusive use, zeroing"),
@@ -53,8 +53,12 @@ const SYSTEM_FILES: [(&str, &str); 12] = [
     ("storage/codes.rs", "numbers of failures that the standard library has no name for"),
     ("storage/local.rs", "making a name durable"),
     ("storage/local/temporary.rs", "locks are another matter on Windows"),
+    ("ops/browse/links.rs", "making a symbolic link"),
     ("serve/nbd/overlay/system.rs", "who may read a new file, and making a hole in one"),
     ("serve/nbd/socket.rs", "sockets in the file system, which not every system has"),
+    ("serve/mod.rs", "a mount is made by the kernel of Linux"),
+    ("serve/mount/mod.rs", "Linux: mounting, and who mounts"),
+    ("serve/mount/point.rs", "Linux: taking mounts away, also dead ones"),
     ("cli/context.rs", "where caches lie"),
     ("cli/password.rs", "the shell of a password command, and who can read a password file"),
 ];
@@ -133,11 +137,33 @@ fn untidy(file: &str, text: &str) -> Vec<String> {
 /// True when a file names an operating system.
 fn names_a_system(text: &str) -> bool {
     let tokens = tokens(text);
-    // A method of that name, such as `slice.windows(2)`, names none.
-    let is_method = |at: usize| at > 0 && matches!(tokens[at - 1].1, Token::Mark('.'));
-    (0..tokens.len()).any(|at| match &tokens[at].1 {
-        Token::Word(word) => SYSTEM_WORDS.contains(&word.as_str()) && !is_method(at),
-        _ => false,
+    let word = |at: Option<usize>| match at.and_then(|at| tokens.get(at)) {
+        Some((_, Token::Word(word))) => word.as_str(),
+        _ => "",
+    };
+    let mark = |at: Option<usize>| match at.and_then(|at| tokens.get(at)) {
+        Some((_, Token::Mark(mark))) => *mark,
+        _ => ' ',
+    };
+    // How many parentheses of a condition are open.
+    let mut condition = 0;
+    (0..tokens.len()).any(|at| {
+        let back = |count| at.checked_sub(count);
+        match mark(Some(at)) {
+            '(' if condition > 0 => condition += 1,
+            '(' => {
+                let name = if mark(back(1)) == '!' { word(back(2)) } else { word(back(1)) };
+                condition = i32::from(name == "cfg" || name == "cfg_attr");
+            }
+            ')' if condition > 0 => condition -= 1,
+            _ => {}
+        }
+        match word(Some(at)) {
+            // What is on a disk may be a Windows. A system is meant in a condition, and in a path of the standard library or of a crate.
+            "windows" => condition > 0 || word(back(1)) == "use" || word(back(2)) == "os",
+            // A method of that name names none.
+            name => SYSTEM_WORDS.contains(&name) && mark(back(1)) != '.',
+        }
     })
 }
 
@@ -287,6 +313,19 @@ fn the_checker_sees_what_is_untidy() {
     assert_eq!(untidy("a.rs", sound), Vec::<String>::new());
     assert!(names_a_system("#[cfg(target_os = \"linux\")] mod x;") && names_a_system("use std::os::unix::fs;"));
     assert!(!names_a_system("let unix_ms = 1; // on linux\nlet text = \"windows\";"));
+    for text in [
+        "#[cfg(windows)] mod x;",
+        "#[cfg(not(windows))] mod x;",
+        "#[cfg(any(test, windows))] mod x;",
+        "if cfg!(windows) {}",
+        "use std::os::windows::fs;",
+        "use windows::Win32;",
+    ] {
+        assert!(names_a_system(text), "{text}");
+    }
+    assert!(!names_a_system(
+        "pub mod windows; use super::windows::version; let a = [f(a, windows)]; Facts { windows, .. }"
+    ));
     let crates = BTreeSet::from(["redb".to_owned()]);
     assert_eq!(foreign("disk.rs", "use redb::Database;", &crates).len(), 1);
     assert_eq!(foreign("disk.rs", "mod tests { use redb::Database; }", &crates).len(), 0);

@@ -1,38 +1,13 @@
 //! Volumes that mkntfs made and ntfscp filled (ntfs-3g), held against what was put in.
 
 use std::io::{Seek, SeekFrom, Write};
-use std::path::Path;
-use std::process::{Command, Stdio};
 
 use crate::judge::{bytes, claims, contents, extents, notes, unclaimed};
 use crate::scale::Image;
+use crate::tools::{Mounted, make, run};
 use sheaf::disk::ReadAt;
 use sheaf::layout::Content;
 use sheaf::layout::ntfs::NtfsVolume;
-
-/// Runs a program; `None` when it is not there.
-fn run(name: &str, arguments: &[&str]) -> Option<bool> {
-    let paths = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin";
-    let mut command = Command::new(name);
-    command.args(arguments).env("PATH", paths).stdout(Stdio::null()).stderr(Stdio::null());
-    command.status().ok().map(|status| status.success())
-}
-
-fn make(path: &Path, size: u64, cluster: u64, sector: u64) -> bool {
-    std::fs::File::create(path).unwrap().set_len(size).unwrap();
-    let (cluster, sector) = (cluster.to_string(), sector.to_string());
-    let path = path.to_str().unwrap();
-    let arguments =
-        ["-F", "-Q", "-q", "-T", "-L", "Sheaf", "-c", &cluster, "-s", &sector, "-p", "0", "-H", "0", "-S", "0", path];
-    match run("mkntfs", &arguments) {
-        Some(true) => true,
-        Some(false) => panic!("mkntfs {arguments:?}"),
-        None => {
-            eprintln!("skipped: mkntfs is not there");
-            false
-        }
-    }
-}
 
 #[test]
 fn what_ntfscp_put_in_comes_out() {
@@ -74,19 +49,6 @@ fn what_ntfscp_put_in_comes_out() {
     }
 }
 
-/// Mounted by ntfs-3g; unmounted when it is dropped.
-struct Mounted<'a>(&'a Path);
-
-impl Drop for Mounted<'_> {
-    fn drop(&mut self) {
-        // What writes is done when the program that mounted it is.
-        let done = run("fusermount3", &["-u", self.0.to_str().unwrap()]);
-        if done != Some(true) {
-            run("umount", &[self.0.to_str().unwrap()]);
-        }
-    }
-}
-
 #[test]
 fn fragmented_sparse_and_named_content_of_a_mounted_volume() {
     let folder = tempfile::tempdir().unwrap();
@@ -96,12 +58,7 @@ fn fragmented_sparse_and_named_content_of_a_mounted_volume() {
     if !make(&path, 33 << 20, 4096, 512) {
         return;
     }
-    let arguments = ["-o", "streams_interface=windows", path.to_str().unwrap(), mount.to_str().unwrap()];
-    if run("ntfs-3g", &arguments) != Some(true) {
-        eprintln!("skipped: ntfs-3g does not mount here");
-        return;
-    }
-    let mounted = Mounted(&mount);
+    let Some(mounted) = Mounted::new(&path, &mount, "streams_interface=windows") else { return };
     let mut kept = Vec::new();
     for index in 0..5000 {
         let content = bytes(index, 4096);

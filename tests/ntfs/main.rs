@@ -3,6 +3,7 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `build` | small volumes in memory, written here, independent of the reader |
+//! | `folders` | indexes of names, and a volume with folders and files of all kinds |
 //! | `shapes` | those whose files, or whose MFT, are spread over several records |
 //! | `judge` | what holds for the claims on any volume, and what a stream holds |
 //! | `plain` | content, slack, free space, sizes of clusters and records, split files, a fragmented MFT |
@@ -10,6 +11,11 @@
 //! | `doubt` | dirty volumes, logs that were not closed, the copy of the boot sector |
 //! | `hostile` | contradictions, flipped bytes, absurd sizes |
 //! | `interop` | volumes of mkntfs and ntfscp, held against what was put in |
+//! | `look` | how the tests look into volumes |
+//! | `hollow` | folders and files of volumes that were built here, sound and hostile |
+//! | `packed` | content that ntfs-3g and wimlib compressed |
+//! | `tools` | the programs for that |
+//! | `browse` | folders and files of volumes that ntfs-3g made, held against its mount |
 //! | `scale` | many files: time and memory; and claims on an image that is named from outside |
 //!
 //! Where a tool is missing, its tests say so and pass.
@@ -18,12 +24,20 @@
 // A list of one range is just that here.
 #![allow(clippy::single_range_in_vec_init)]
 
+#[cfg(unix)]
+mod browse;
 mod build;
 mod doubt;
+mod folders;
+mod hollow;
 mod hostile;
 mod interop;
 mod judge;
+mod look;
+#[cfg(unix)]
+mod packed;
 mod plain;
 mod scale;
 mod scratch;
 mod shapes;
+mod tools;

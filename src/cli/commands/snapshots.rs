@@ -61,6 +61,7 @@ struct Volume {
     serial: Option<String>,
     by_files: bool,
     depth: u32,
+    windows: Option<String>,
 }
 
 /// The virtual disk that a disk came in. Identifiers of a VHD are its bytes in order; those of a VHDX are in their usual form.
@@ -183,6 +184,7 @@ fn volume(record: VolumeRecord) -> Volume {
         serial: record.serial,
         by_files: record.by_files,
         depth: record.depth,
+        windows: record.windows,
     }
 }
 
@@ -192,7 +194,8 @@ fn describe(volume: &Volume) -> String {
         volume.label.as_ref().or(volume.name.as_ref()).map_or_else(String::new, |label| format!(" \"{label}\""));
     let inside = if volume.depth > 0 { ", on a disk in a file" } else { "" };
     let whole = if volume.by_files { "" } else { ", kept whole" };
-    format!("{}{label}, {}{inside}{whole}", volume.file_system, bytes(volume.size))
+    let windows = volume.windows.as_ref().map_or_else(String::new, |windows| format!(", {windows}"));
+    format!("{}{label}, {}{windows}{inside}{whole}", volume.file_system, bytes(volume.size))
 }
 
 fn container(facts: ContainerFacts) -> Container {

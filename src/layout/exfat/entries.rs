@@ -6,7 +6,10 @@
 //! Structures: Microsoft exFAT specification, sections 6 and 7.
 
 use crate::layout::LayoutError;
-use crate::layout::field::{u8_at, u16_at, u32_at, u64_at};
+use crate::layout::fat::heap::Heap;
+use crate::layout::fat::time::moment;
+use crate::layout::field::{array_at, u8_at, u16_at, u32_at, u64_at};
+use crate::layout::files::Moment;
 
 /// Bytes of an entry.
 pub(super) const ENTRY: usize = 32;
@@ -17,6 +20,14 @@ const UP_CASE: u8 = 0x82;
 const LABEL: u8 = 0x83;
 const FILE: u8 = 0x85;
 const STREAM: u8 = 0xc0;
+const NAME: u8 = 0xc1;
+/// Bytes of a name in each of its entries, and where they begin.
+const NAME_PART: usize = 30;
+const NAME_AT: usize = 2;
+/// The bit of the attributes for a directory.
+const DIRECTORY: u16 = 0x10;
+/// The attributes that there are: read-only, hidden, system, directory, archive.
+const ATTRIBUTES: u16 = 0x37;
 /// The bit of the type of an entry that belongs to the one in front.
 const SECONDARY: u8 = 0x40;
 
@@ -30,6 +41,42 @@ pub(super) struct Allocation {
     /// The clusters follow one another, and the table says nothing of them.
     pub(super) contiguous: bool,
     pub(super) length: u64,
+}
+
+/// How the clusters of an allocation are found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// There are none.
+    Nowhere,
+    /// The table tells, from the first one on.
+    Chain,
+    /// So many follow one another, the first one included.
+    Run(u32),
+}
+
+impl Allocation {
+    /// How the clusters are found, and what is wrong with that: they may be none at all then, or fewer than the length needs.
+    pub(super) fn place(&self, heap: &Heap) -> (Place, Option<LayoutError>) {
+        let needed = self.length.div_ceil(heap.cluster);
+        if self.first == 0 || needed == 0 {
+            return (Place::Nowhere, (needed > 0).then(|| self.wrong("none")));
+        }
+        if !self.contiguous {
+            return (Place::Chain, None);
+        }
+        // Up to the last one that there is.
+        let there = if heap.holds(self.first) { heap.clusters - (self.first - 2) } else { 0 };
+        let count = u32::try_from(needed).unwrap_or(u32::MAX).min(there);
+        let last = u64::from(self.first).saturating_add(needed - 1);
+        let wrong = || self.wrong(format_args!("clusters {} to {last}", self.first));
+        (Place::Run(count), (u64::from(count) < needed).then(wrong))
+    }
+
+    /// What is wrong with the clusters.
+    pub(super) fn wrong(&self, found: impl std::fmt::Display) -> LayoutError {
+        let expected = format_args!("clusters for {} bytes", self.length);
+        LayoutError::malformed("the clusters that an entry names", self.at, expected, found)
+    }
 }
 
 /// What an entry, or a set of them, is.
@@ -68,6 +115,11 @@ impl Sets {
         Some(wrong(self.start, format_args!("{wanted} entries"), self.pending.len() / ENTRY))
     }
 
+    /// The set of the file or directory that was taken last.
+    pub(super) fn last(&self) -> &[u8] {
+        &self.pending
+    }
+
     /// Takes the next entry, which is at `at`.
     ///
     /// # Errors
@@ -90,7 +142,7 @@ impl Sets {
             FILE => {
                 self.pending.clear();
                 self.pending.extend_from_slice(entry);
-                self.wanted = (usize::from(u8_at(entry, 1)) + 1) * ENTRY;
+                self.wanted = set_length(entry).unwrap_or(ENTRY);
                 self.start = at;
                 if self.wanted == ENTRY {
                     self.wanted = 0;
@@ -107,8 +159,62 @@ fn is_secondary(entry: &[u8; ENTRY]) -> bool {
     entry[0] & (IN_USE | SECONDARY) == IN_USE | SECONDARY
 }
 
+/// Bytes of the set that begins with an entry; `None` when it is not that of a file.
+pub(super) fn set_length(entry: &[u8; ENTRY]) -> Option<usize> {
+    (u8_at(entry, 0) == FILE).then(|| (usize::from(u8_at(entry, 1)) + 1) * ENTRY)
+}
+
+/// The name in a set that was checked and begins at `at`.
+///
+/// # Errors
+/// [`LayoutError::Malformed`] where it has no name, or fewer entries for it than the name is long.
+pub(super) fn name(set: &[u8], at: u64) -> Result<String, LayoutError> {
+    // In units of UTF-16.
+    let length = usize::from(u8_at(set, ENTRY + 3));
+    let parts = set.as_chunks::<ENTRY>().0.iter().skip(2).take_while(|entry| u8_at(*entry, 0) == NAME);
+    let bytes: Vec<u8> = parts.flat_map(|entry| array_at::<NAME_PART>(entry, NAME_AT)).take(length * 2).collect();
+    let units: Vec<u16> = bytes.as_chunks::<2>().0.iter().map(|unit| u16::from_le_bytes(*unit)).collect();
+    if units.len() < length || length == 0 {
+        let found = format_args!("entries for {} of them", units.len());
+        return Err(wrong(at, format_args!("a name of 1 or more units, here of {length}"), found));
+    }
+    Ok(String::from_utf16_lossy(&units))
+}
+
+/// What a set that was checked says of a file beside where it lies.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Facts {
+    /// As in Windows: read-only, hidden, system, directory, archive.
+    pub(super) attributes: u32,
+    pub(super) created: Option<Moment>,
+    pub(super) modified: Option<Moment>,
+    pub(super) accessed: Option<Moment>,
+}
+
+impl Facts {
+    pub(super) fn of(set: &[u8]) -> Self {
+        Self {
+            attributes: u32::from(u16_at(set, 4) & ATTRIBUTES),
+            created: zoned(u32_at(set, 8), u8_at(set, 20), u8_at(set, 22)),
+            modified: zoned(u32_at(set, 12), u8_at(set, 21), u8_at(set, 23)),
+            accessed: zoned(u32_at(set, 16), 0, u8_at(set, 24)),
+        }
+    }
+}
+
+/// A moment of a clock on a wall, and how much that is ahead of UTC (section 7.4.10): bit 7 says that the others are a number with a
+/// sign, of quarters of an hour. Without it, the clock is taken for one in UTC.
+fn zoned(stamp: u32, hundredths: u8, offset: u8) -> Option<Moment> {
+    let moment = moment((stamp >> 16) as u16, (stamp & 0xffff) as u16, hundredths)?;
+    let quarters = if offset & 0x80 != 0 { i64::from((offset << 1).cast_signed() >> 1) } else { 0 };
+    Some(Moment { seconds: moment.seconds - quarters * 15 * 60, ..moment })
+}
+
 /// What a complete set says.
-fn file(set: &[u8], at: u64) -> Result<Item, LayoutError> {
+///
+/// # Errors
+/// [`LayoutError::Malformed`] when its checksum does not hold, or it contradicts itself.
+pub(super) fn file(set: &[u8], at: u64) -> Result<Item, LayoutError> {
     let covered = set.iter().enumerate().filter(|(at, _)| !matches!(at, 2 | 3));
     let sum = covered.fold(0_u16, |sum, (_, byte)| sum.rotate_right(1).wrapping_add(u16::from(*byte)));
     if sum != u16_at(set, 2) {
@@ -127,7 +233,7 @@ fn file(set: &[u8], at: u64) -> Result<Item, LayoutError> {
     // Without the first of the flags, neither the first cluster nor the length of an allocation has a meaning.
     let first = if flags & 1 == 1 { u32_at(stream, 20) } else { 0 };
     let allocation = Allocation { at, first, contiguous: flags & 2 != 0, length };
-    let is_directory = u16_at(set, 4) & 0x10 != 0;
+    let is_directory = u16_at(set, 4) & DIRECTORY != 0;
     Ok(if is_directory { Item::Directory(allocation) } else { Item::File(allocation, valid) })
 }
 

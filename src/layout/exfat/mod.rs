@@ -12,6 +12,7 @@
 mod boot;
 mod directory;
 mod entries;
+mod files;
 mod free;
 
 use super::fat::heap::Visited;
@@ -19,6 +20,7 @@ use super::fat::table::{Table, Width};
 use super::{Claims, Content, LayoutError, Note};
 use crate::disk::{DiskOffset, Extent, ReadAt};
 use boot::{Geometry, REGION};
+pub use files::ExFatFiles;
 
 /// What a person may want to know of an exFAT volume.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,12 +96,17 @@ impl<'a> ExFatVolume<'a> {
             let what = "the flags of an exFAT volume";
             claims.doubt_free(LayoutError::malformed(what, 106, "neither in use nor with errors", found));
         }
-        let start = geometry.table + u64::from(geometry.active) * geometry.table_length;
-        let mut table = Table::new(self.volume, start, geometry.table_length, Width::Bits32);
+        let mut table = table(self.volume, geometry);
         let mut visited = Visited::new(&geometry.heap);
         match self.walk(&mut table, &mut visited, claims)? {
             Some(bitmap) => self.claim_free(&bitmap, &visited, claims),
             None => Ok(()),
         }
     }
+}
+
+/// The table that counts.
+fn table<V: ReadAt>(volume: V, geometry: &Geometry) -> Table<V> {
+    let start = geometry.table + u64::from(geometry.active) * geometry.table_length;
+    Table::new(volume, start, geometry.table_length, Width::Bits32)
 }

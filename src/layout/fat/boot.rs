@@ -7,6 +7,7 @@
 //!
 //! Structures: Microsoft FAT specification 1.03 ("fatgen103"), "Boot Sector and BPB" and "FAT Type Determination".
 
+use crate::disk::{DiskOffset, Extent};
 use crate::layout::LayoutError;
 use crate::layout::field::{array_at, u8_at, u16_at, u32_at};
 use crate::layout::partitions::mbr::SIGNATURE;
@@ -155,6 +156,12 @@ impl Geometry {
     /// Where the root directory begins that is not one of clusters.
     pub(super) fn root_start(&self) -> u64 {
         self.table_start(self.tables)
+    }
+
+    /// The root directory, where it is not one of clusters: all but FAT32 have such a one.
+    pub(super) fn fixed_root(&self) -> Option<Extent> {
+        let extent = Extent { start: DiskOffset(self.root_start()), length: self.root };
+        (self.kind != FatKind::Fat32).then_some(extent)
     }
 
     /// Where the first cluster begins, which has the number 2.

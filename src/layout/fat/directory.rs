@@ -5,26 +5,18 @@
 //!
 //! Structures: Microsoft FAT specification 1.03, "FAT Directory Structure".
 
+use super::FatVolume;
+use super::entry::{ENTRY, Slot, slot};
 use super::heap::{MOST_DIRECTORIES, MOST_ENTRIES, Visited, claim_file, note, read, total};
 use super::table::{Broken, Table};
-use super::{FatKind, FatVolume};
-use crate::disk::{DiskOffset, Extent};
-use crate::layout::field::{array_at, u8_at, u16_at, u32_at};
+use crate::disk::{DiskOffset, Extent, ReadAt};
 use crate::layout::{Claims, Content, LayoutError};
+use std::ops::ControlFlow;
 
-/// Bytes of an entry.
-const ENTRY: usize = 32;
 /// Bytes of a directory: 65536 entries.
-const MOST_BYTES: u64 = 2 << 20;
+pub(super) const MOST_BYTES: u64 = 2 << 20;
 /// Bytes that are read at once.
 const PIECE: u64 = 64 << 10;
-/// First bytes of the name: nothing follows; an entry that was deleted.
-const END: u8 = 0;
-const DELETED: u8 = 0xe5;
-/// Bits of the attributes: a label, or a part of a long name; a directory.
-const LABEL: u8 = 8;
-const LONG_NAME: u8 = 0x0f;
-const DIRECTORY: u8 = 16;
 
 const FILE_KEPT: &str = "the file is kept in disk order";
 const DIRECTORY_KEPT: &str = "what is in the directory is kept in disk order";
@@ -33,18 +25,16 @@ impl FatVolume<'_> {
     /// Goes through all directories.
     pub(super) fn walk(
         &self,
-        table: &mut Table<'_>,
+        table: &mut Table<&dyn ReadAt>,
         visited: &mut Visited,
         claims: &mut Claims,
     ) -> Result<(), LayoutError> {
         let mut entries = 0;
         let mut found = Vec::new();
         let mut directories = 0;
-        if self.geometry.kind() == FatKind::Fat32 {
-            found.push(self.geometry.root_cluster);
-        } else {
-            let root = Extent { start: DiskOffset(self.geometry.root_start()), length: self.geometry.root };
-            self.directory(&[root], table, visited, &mut found, &mut entries, claims)?;
+        match self.geometry.fixed_root() {
+            None => found.push(self.geometry.root_cluster),
+            Some(root) => self.directory(&[root], table, visited, &mut found, &mut entries, claims)?,
         }
         while let Some(first) = found.pop() {
             directories += 1;
@@ -67,43 +57,37 @@ impl FatVolume<'_> {
     fn directory(
         &self,
         extents: &[Extent],
-        table: &mut Table<'_>,
+        table: &mut Table<&dyn ReadAt>,
         visited: &mut Visited,
         found: &mut Vec<u32>,
         entries: &mut u64,
         claims: &mut Claims,
     ) -> Result<(), LayoutError> {
-        let mut buffer = Vec::new();
-        for piece in pieces(extents) {
-            buffer.resize(piece.length as usize, 0);
-            if let Err(error) = read(self.volume, "a directory", piece.start.0, &mut buffer) {
-                note(claims, DIRECTORY_KEPT, error)?;
-                continue;
+        each_entry(self.volume, extents, |step| {
+            let (at, bytes) = match step {
+                Step::Entry(at, bytes) => (at, bytes),
+                Step::Unreadable(error) => {
+                    note(claims, DIRECTORY_KEPT, error)?;
+                    return Ok(ControlFlow::Continue(()));
+                }
+            };
+            *entries += 1;
+            if *entries > MOST_ENTRIES {
+                return Err(LayoutError::TooMany { what: "entries of directories", limit: MOST_ENTRIES });
             }
-            for (at, entry) in (piece.start.0..).step_by(ENTRY).zip(buffer.as_chunks::<ENTRY>().0) {
-                *entries += 1;
-                if *entries > MOST_ENTRIES {
-                    return Err(LayoutError::TooMany { what: "entries of directories", limit: MOST_ENTRIES });
-                }
-                match u8_at(entry, 0) {
-                    END => return Ok(()),
-                    DELETED => continue,
-                    _ => {}
-                }
-                let attributes = u8_at(entry, 11);
-                let name: [u8; 11] = array_at(entry, 0);
-                if attributes & LABEL != 0 || matches!(&name, b".          " | b"..         ") {
-                    continue;
-                }
-                let first = self.first_cluster(entry);
-                if attributes & DIRECTORY != 0 {
-                    found.push(first);
-                } else if let Err(broken) = self.file(at, first, u64::from(u32_at(entry, 28)), table, visited, claims) {
-                    fail(claims, FILE_KEPT, broken)?;
-                }
+            let entry = match slot(bytes) {
+                Slot::End => return Ok(ControlFlow::Break(())),
+                Slot::Unused | Slot::LongName(_) | Slot::Label(_) => return Ok(ControlFlow::Continue(())),
+                Slot::Named(entry) => entry,
+            };
+            let first = entry.first_cluster(self.geometry.kind());
+            if entry.is_directory() {
+                found.push(first);
+            } else if let Err(broken) = self.file(at, first, entry.size(), table, visited, claims) {
+                fail(claims, FILE_KEPT, broken)?;
             }
-        }
-        Ok(())
+            Ok(ControlFlow::Continue(()))
+        })
     }
 
     /// Claims one file, whose entry is at `at`.
@@ -112,7 +96,7 @@ impl FatVolume<'_> {
         at: u64,
         first: u32,
         size: u64,
-        table: &mut Table<'_>,
+        table: &mut Table<&dyn ReadAt>,
         visited: &mut Visited,
         claims: &mut Claims,
     ) -> Result<(), Broken> {
@@ -133,25 +117,18 @@ impl FatVolume<'_> {
         Ok(claim_file(claims, extents, size)?)
     }
 
-    /// The first cluster that an entry names. Only FAT32 has an upper half.
-    fn first_cluster(&self, entry: &[u8]) -> u32 {
-        let upper = if self.geometry.kind() == FatKind::Fat32 { u16_at(entry, 20) } else { 0 };
-        u32::from(upper) << 16 | u32::from(u16_at(entry, 26))
-    }
-
     /// The label in the beginning of the root directory; `None` where it cannot be read.
     pub(super) fn root_label(&self) -> Option<String> {
-        let root = match self.geometry.kind() {
-            FatKind::Fat32 if !self.heap.holds(self.geometry.root_cluster) => return None,
-            FatKind::Fat32 => self.heap.extent(self.geometry.root_cluster, 1),
-            _ => Extent { start: DiskOffset(self.geometry.root_start()), length: self.geometry.root },
+        let root = match self.geometry.fixed_root() {
+            None if !self.heap.holds(self.geometry.root_cluster) => return None,
+            None => self.heap.extent(self.geometry.root_cluster, 1),
+            Some(root) => root,
         };
         let mut bytes = vec![0; root.length.min(PIECE) as usize];
         read(self.volume, "the root directory", root.start.0, &mut bytes).ok()?;
-        let entries = bytes.as_chunks::<ENTRY>().0.iter().take_while(|entry| entry[0] != END);
-        let is_label = |attributes: u8| attributes & LABEL != 0 && attributes & LONG_NAME != LONG_NAME;
-        let mut labels = entries.filter(|entry| entry[0] != DELETED && is_label(entry[11]));
-        label(&array_at(labels.next()?, 0))
+        let slots = bytes.as_chunks::<ENTRY>().0.iter().map(slot).take_while(|slot| !matches!(slot, Slot::End));
+        let mut labels = slots.filter_map(|slot| if let Slot::Label(name) = slot { Some(name) } else { None });
+        label(&labels.next()?)
     }
 }
 
@@ -174,6 +151,38 @@ pub(in crate::layout) fn fail(
         return Ok(());
     }
     note(claims, consequence, broken.cause)
+}
+
+/// What a walk through a directory comes to.
+pub(in crate::layout) enum Step<'a> {
+    /// An entry, and where it is, in bytes of the volume.
+    Entry(u64, &'a [u8; ENTRY]),
+    /// A piece of the directory that cannot be read.
+    Unreadable(LayoutError),
+}
+
+/// Goes through what is in these extents, until `visit` says that it is enough.
+pub(in crate::layout) fn each_entry(
+    volume: &dyn ReadAt,
+    extents: &[Extent],
+    mut visit: impl FnMut(Step<'_>) -> Result<ControlFlow<()>, LayoutError>,
+) -> Result<(), LayoutError> {
+    let mut buffer = Vec::new();
+    for piece in pieces(extents) {
+        buffer.resize(piece.length as usize, 0);
+        if let Err(error) = read(volume, "a directory", piece.start.0, &mut buffer) {
+            if visit(Step::Unreadable(error))?.is_break() {
+                return Ok(());
+            }
+            continue;
+        }
+        for (at, entry) in (piece.start.0..).step_by(ENTRY).zip(buffer.as_chunks::<ENTRY>().0) {
+            if visit(Step::Entry(at, entry))?.is_break() {
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Extents in pieces that are read at once. Each extent is a multiple of a sector, so no entry lies across two.

@@ -7,14 +7,14 @@
 
 use super::table::{Table, WINDOW};
 use super::{FatKind, FatVolume};
-use crate::disk::ReadError;
+use crate::disk::{ReadAt, ReadError};
 use crate::layout::fat::heap::{note, read};
 use crate::layout::field::u8_at;
 use crate::layout::{Claims, LayoutError};
 
 impl FatVolume<'_> {
     /// Claims the clusters whose entry is 0.
-    pub(super) fn claim_free(&self, table: &mut Table<'_>, claims: &mut Claims) -> Result<(), LayoutError> {
+    pub(super) fn claim_free(&self, table: &mut Table<&dyn ReadAt>, claims: &mut Claims) -> Result<(), LayoutError> {
         const CONSEQUENCE: &str = "clusters that are free there are kept";
         self.doubt_dirty(table, claims)?;
         self.compare_tables(table, claims)?;
@@ -52,7 +52,7 @@ impl FatVolume<'_> {
 
     /// Doubts when a mark says that the volume was in use, or had errors. There is one in the table, of Windows, and one in the
     /// boot sector, of Windows and Linux.
-    fn doubt_dirty(&self, table: &mut Table<'_>, claims: &mut Claims) -> Result<(), LayoutError> {
+    fn doubt_dirty(&self, table: &mut Table<&dyn ReadAt>, claims: &mut Claims) -> Result<(), LayoutError> {
         const WHAT: &str = "the mark of a clean volume";
         let (clean, boot_mark) = match self.geometry.kind() {
             FatKind::Fat12 => (0, 37),
@@ -80,7 +80,7 @@ impl FatVolume<'_> {
     }
 
     /// Doubts when the tables are meant to be copies and are not.
-    fn compare_tables(&self, table: &mut Table<'_>, claims: &mut Claims) -> Result<(), LayoutError> {
+    fn compare_tables(&self, table: &mut Table<&dyn ReadAt>, claims: &mut Claims) -> Result<(), LayoutError> {
         const WHAT: &str = "a copy of the file allocation table";
         if self.geometry.active.is_some() {
             return Ok(());

@@ -35,26 +35,39 @@ impl Heap {
     }
 }
 
-/// One bit for each cluster: which ones something leads to.
+/// One bit for each cluster: which ones something leads to. Those that nothing leads to take next to no memory.
 #[derive(Debug)]
-pub(in crate::layout) struct Visited(Vec<u64>);
+pub(in crate::layout) struct Visited {
+    /// Each for [`PAGE`] clusters, from the first one that is met.
+    pages: Vec<Option<Box<[u64; WORDS]>>>,
+    clusters: u32,
+}
+
+const WORDS: usize = 512;
+const PAGE: u32 = 64 * WORDS as u32;
 
 impl Visited {
     /// None yet. Callers have bounded the number of clusters.
     pub(in crate::layout) fn new(heap: &Heap) -> Self {
-        Self(vec![0; (heap.clusters as usize).div_ceil(64)])
+        Self { pages: (0..heap.clusters.div_ceil(PAGE)).map(|_| None).collect(), clusters: heap.clusters }
     }
 
     /// Whether a cluster was met.
     pub(in crate::layout) fn has(&self, cluster: u32) -> bool {
         let index = cluster.wrapping_sub(2);
-        self.0.get((index / 64) as usize).is_some_and(|word| word >> (index % 64) & 1 == 1)
+        let page = self.pages.get((index / PAGE) as usize).and_then(Option::as_ref);
+        let word = page.and_then(|page| page.get((index % PAGE / 64) as usize));
+        word.is_some_and(|word| word >> (index % 64) & 1 == 1)
     }
 
     /// Notes a cluster as met; false when it was met before, or does not exist.
     pub(in crate::layout) fn meet(&mut self, cluster: u32) -> bool {
         let index = cluster.wrapping_sub(2);
-        let Some(word) = self.0.get_mut((index / 64) as usize) else { return false };
+        let Some(page) = self.pages.get_mut((index / PAGE) as usize).filter(|_| index < self.clusters) else {
+            return false;
+        };
+        let page = page.get_or_insert_with(|| Box::new([0; WORDS]));
+        let Some(word) = page.get_mut((index % PAGE / 64) as usize) else { return false };
         let bit = 1 << (index % 64);
         let is_new = *word & bit == 0;
         *word |= bit;

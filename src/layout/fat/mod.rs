@@ -10,15 +10,22 @@
 //! Structures: Microsoft FAT specification 1.03 ("fatgen103").
 
 mod boot;
+pub(super) mod clusters;
+pub(super) mod content;
 pub(super) mod directory;
+mod entry;
+pub(super) mod files;
 mod free;
 pub(super) mod heap;
+mod name;
 pub(super) mod table;
+pub(super) mod time;
 
 use super::{Claims, Content, LayoutError};
 use crate::disk::{DiskOffset, Extent, ReadAt};
 pub use boot::FatKind;
 pub(super) use boot::Geometry;
+pub use files::FatFiles;
 use heap::{Heap, Visited, read};
 use table::{Table, Width};
 
@@ -108,12 +115,17 @@ impl<'a> FatVolume<'a> {
         self.claim_free(&mut table, claims)
     }
 
-    fn table(&self, number: u8) -> Table<'a> {
-        let width = match self.geometry.kind() {
-            FatKind::Fat12 => Width::Bits12,
-            FatKind::Fat16 => Width::Bits16,
-            FatKind::Fat32 => Width::Bits28,
-        };
-        Table::new(self.volume, self.geometry.table_start(number), self.geometry.table, width)
+    fn table(&self, number: u8) -> Table<&'a dyn ReadAt> {
+        table(self.volume, &self.geometry, number)
     }
+}
+
+/// One of a volume's tables.
+fn table<V: ReadAt>(volume: V, geometry: &Geometry, number: u8) -> Table<V> {
+    let width = match geometry.kind() {
+        FatKind::Fat12 => Width::Bits12,
+        FatKind::Fat16 => Width::Bits16,
+        FatKind::Fat32 => Width::Bits28,
+    };
+    Table::new(volume, geometry.table_start(number), geometry.table, width)
 }

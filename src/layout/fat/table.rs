@@ -2,7 +2,7 @@
 //!
 //! Always true here:
 //! - A table is held in windows, of which at most [`SLOTS`] are in memory: 16 MiB.
-//! - A chain that is told is one of clusters that exist and that nothing else led to before.
+//! - A chain that is told is one of clusters that exist and that nothing else led to before; so is the beginning of one that breaks.
 //!
 //! Structures: Microsoft FAT specification 1.03, "FAT Data Structure"; Microsoft exFAT specification, section 4.1.
 
@@ -53,8 +53,8 @@ impl From<LayoutError> for Broken {
 }
 
 /// A file allocation table.
-pub(in crate::layout) struct Table<'a> {
-    volume: &'a dyn ReadAt,
+pub(in crate::layout) struct Table<V> {
+    volume: V,
     /// In bytes of the volume.
     start: u64,
     length: u64,
@@ -62,9 +62,9 @@ pub(in crate::layout) struct Table<'a> {
     held: Vec<Option<(u64, Vec<u8>)>>,
 }
 
-impl<'a> Table<'a> {
+impl<V: ReadAt> Table<V> {
     /// The table of `length` bytes at `start`; both are inside the volume.
-    pub(in crate::layout) fn new(volume: &'a dyn ReadAt, start: u64, length: u64, width: Width) -> Self {
+    pub(in crate::layout) fn new(volume: V, start: u64, length: u64, width: Width) -> Self {
         let slots = length.div_ceil(WINDOW).min(SLOTS);
         Self { volume, start, length, width, held: (0..slots).map(|_| None).collect() }
     }
@@ -89,7 +89,7 @@ impl<'a> Table<'a> {
         let slot = self.held.get_mut((number % SLOTS) as usize).ok_or_else(beyond)?;
         if slot.as_ref().is_none_or(|(own, _)| *own != number) {
             let mut bytes = vec![0; left.min(WINDOW) as usize];
-            read(self.volume, WHAT, self.start.saturating_add(start), &mut bytes)?;
+            read(&self.volume, WHAT, self.start.saturating_add(start), &mut bytes)?;
             *slot = Some((number, bytes));
         }
         Ok(slot.as_ref().map_or(&[], |(_, bytes)| bytes))
@@ -103,7 +103,7 @@ impl<'a> Table<'a> {
     }
 
     /// What the entry of a cluster says.
-    fn next(&mut self, cluster: u32) -> Result<Next, LayoutError> {
+    pub(in crate::layout) fn next(&mut self, cluster: u32) -> Result<Next, LayoutError> {
         let width = self.width;
         self.entry(cluster).map(|entry| meaning(entry, width))
     }
@@ -116,8 +116,20 @@ impl<'a> Table<'a> {
         first: u32,
         most: u64,
     ) -> Result<Vec<Extent>, Broken> {
-        const WHAT: &str = "a chain of clusters";
         let mut extents = Vec::new();
+        self.follow(heap, visited, first, most, &mut extents).map(|()| extents)
+    }
+
+    /// Appends the clusters from `first` to the end of the chain to `extents`, or those that are in front of what is wrong with it.
+    pub(in crate::layout) fn follow(
+        &mut self,
+        heap: &Heap,
+        visited: &mut Visited,
+        first: u32,
+        most: u64,
+        extents: &mut Vec<Extent>,
+    ) -> Result<(), Broken> {
+        const WHAT: &str = "a chain of clusters";
         let (mut cluster, mut count) = (first, 0);
         // The entry that led here; the first cluster is told by a directory, and then it is its own.
         let mut from = self.start.saturating_add(self.place(first));
@@ -135,14 +147,14 @@ impl<'a> Table<'a> {
                 return Err(LayoutError::malformed(WHAT, from, "a cluster of its own", found).into());
             }
             count += 1;
-            push(&mut extents, heap.extent(cluster, 1));
+            push(extents, heap.extent(cluster, 1));
             if extents.len() > Claims::MOST_EXTENTS {
                 return Err(LayoutError::TooMany { what: "extents", limit: Claims::MOST_EXTENTS as u64 }.into());
             }
             from = self.start.saturating_add(self.place(cluster));
             match self.next(cluster)? {
                 Next::Cluster(next) => cluster = next,
-                Next::End => return Ok(extents),
+                Next::End => return Ok(()),
                 meets @ (Next::Free | Next::Bad) => {
                     let found = if meets == Next::Free { "a free cluster" } else { "a bad cluster" };
                     let cause = LayoutError::malformed(WHAT, from, "the next cluster, or the end", found);
@@ -187,7 +199,7 @@ mod tests {
     #[test]
     fn entries_of_12_bits_share_bytes() {
         let bytes = vec![0xf8, 0xff, 0xff, 0x23, 0x61, 0x45];
-        let mut table = Table::new(&bytes, 0, 6, Width::Bits12);
+        let mut table = Table::new(bytes, 0, 6, Width::Bits12);
         assert_eq!([0, 1, 2, 3].map(|cluster| table.entry(cluster).expect("there")), [0xff8, 0xfff, 0x123, 0x456]);
         assert!(table.entry(50_000).is_err());
     }

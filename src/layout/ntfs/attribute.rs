@@ -10,6 +10,8 @@
 use super::field::{part, u16_at, u32_at, u64_at};
 use crate::layout::LayoutError;
 
+/// The times and attributes of a file.
+pub(super) const STANDARD_INFORMATION: u32 = 0x10;
 /// The other records of a file, and what is in them.
 pub(super) const ATTRIBUTE_LIST: u32 = 0x20;
 /// A name, and the folder that it is in.
@@ -20,16 +22,20 @@ pub(super) const VOLUME_NAME: u32 = 0x60;
 pub(super) const VOLUME_INFORMATION: u32 = 0x70;
 /// Content.
 pub(super) const DATA: u32 = 0x80;
+/// The first entries of a directory or of another index.
+pub(super) const INDEX_ROOT: u32 = 0x90;
 /// The index records of a directory or of another index.
 pub(super) const INDEX_ALLOCATION: u32 = 0xa0;
 /// Which index records, or MFT records, are in use.
 pub(super) const BITMAP: u32 = 0xb0;
+/// What a file stands for, where it is not just that.
+pub(super) const REPARSE_POINT: u32 = 0xc0;
 /// Behind the last attribute.
 const END: u32 = u32::MAX;
 
 /// Flag bits that say how the value is compressed.
-const COMPRESSION: u16 = 0x00ff;
-const ENCRYPTED: u16 = 0x4000;
+pub(super) const COMPRESSION: u16 = 0x00ff;
+pub(super) const ENCRYPTED: u16 = 0x4000;
 const SPARSE: u16 = 0x8000;
 
 /// Sizes of an attribute that has clusters, in bytes.
@@ -54,6 +60,8 @@ pub(super) struct NonResident<'r> {
     pub(super) unit: u8,
     /// Means something only in the part whose `lowest` is 0.
     pub(super) sizes: Sizes,
+    /// Bytes of its clusters, holes not counted, where the header says so: in the first part of one that is compressed or sparse.
+    pub(super) stored: Option<u64>,
     /// Its run list.
     pub(super) list: &'r [u8],
     /// Where the run list begins, in bytes of the record.
@@ -103,9 +111,19 @@ impl<'r> Attribute<'r> {
     /// True when the n-th byte of the clusters is the n-th of the value, so that what lies behind its valid length is known.
     /// Compressed bytes are fewer than the value's, encrypted ones are more, up to a full sector.
     pub(super) const fn is_plain(&self, unit: u8) -> bool {
-        // A sparse attribute has a compression unit although nothing in it is compressed.
-        self.flags & (COMPRESSION | ENCRYPTED) == 0 && (unit == 0 || self.flags & SPARSE != 0)
+        is_plain(self.flags, unit)
     }
+}
+
+/// As [`Attribute::is_plain`], of the flags of an attribute and the exponent of its compression unit.
+pub(super) const fn is_plain(flags: u16, unit: u8) -> bool {
+    // A sparse attribute has a compression unit although nothing in it is compressed.
+    flags & (COMPRESSION | ENCRYPTED) == 0 && (unit == 0 || flags & SPARSE != 0)
+}
+
+/// Whether clusters are left out of an attribute with these flags.
+const fn has_holes(flags: u16) -> bool {
+    flags & (COMPRESSION | SPARSE) != 0
 }
 
 /// The attributes of a record, one behind the other.
@@ -156,6 +174,7 @@ impl<'r> Attributes<'r> {
                     end: whole(24)?.wrapping_add(1),
                     unit: attribute.get(34).copied().ok_or_else(short)?,
                     sizes: Sizes { allocated: whole(40)?, data: whole(48)?, initialized: whole(56)? },
+                    stored: u64_at(attribute, 64).filter(|_| list_at >= 72 && half(12).is_ok_and(has_holes)),
                     list,
                     list_at: self.at.saturating_add(list_at),
                 })

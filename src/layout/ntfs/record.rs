@@ -16,6 +16,8 @@ use crate::layout::LayoutError;
 const NUMBER: u64 = (1 << 48) - 1;
 /// The record is in use.
 const IN_USE: u16 = 1;
+/// It has an index of names.
+const IS_FOLDER: u16 = 2;
 /// Behind the number of the record itself, which NTFS 3.1 has.
 const HEADER_WITH_NUMBER: u16 = 48;
 
@@ -54,6 +56,8 @@ pub(super) struct Record<'r> {
     first: usize,
     /// Whether it names other records.
     pub(super) has_list: bool,
+    /// Whether it is that of a folder.
+    pub(super) is_folder: bool,
 }
 
 impl<'r> Record<'r> {
@@ -95,7 +99,8 @@ impl<'r> Record<'r> {
         let reference = Reference::new(number, u16_at(bytes, 16).unwrap_or_default());
         let base = Reference(u64_at(bytes, 32).unwrap_or_default());
         let base = (base.0 != 0).then_some(base);
-        let mut record = Self { reference, base, origin, used, first: first.into(), has_list: false };
+        let is_folder = flags & IS_FOLDER != 0;
+        let mut record = Self { reference, base, origin, used, first: first.into(), has_list: false, is_folder };
         for attribute in record.all() {
             record.has_list |= attribute?.kind == ATTRIBUTE_LIST;
         }

@@ -12,7 +12,7 @@ use super::record::{Record, Reference};
 use crate::disk::is_zero;
 
 /// Records below this one are the system's.
-const FIRST_FREE: u64 = 16;
+pub(super) const FIRST_FREE: u64 = 16;
 /// `$MFT`.
 pub(super) const MFT: u64 = 0;
 /// `$LogFile`.
@@ -20,7 +20,7 @@ pub(super) const LOG_FILE: u64 = 2;
 /// `$Volume`.
 pub(super) const VOLUME: u64 = 3;
 /// The root directory.
-const ROOT: u64 = 5;
+pub(super) const ROOT: u64 = 5;
 /// `$Bitmap`.
 pub(super) const CLUSTER_BITMAP: u64 = 6;
 /// `$BadClus`.

@@ -5,13 +5,16 @@
 //!   is in the record that the list names, and that record names the file as its own.
 //! - The clusters of a value make up its allocated size, and its data fits them.
 
-use super::attribute::{ATTRIBUTE_LIST, Attribute, Body, NonResident, Sizes};
+use super::attribute::{ATTRIBUTE_LIST, Attribute, Body, NonResident, Sizes, is_plain};
 use super::boot::Boot;
 use super::list;
 use super::record::{Record, Reference};
 use super::runs::{Run, decode};
 use crate::disk::{DiskOffset, Extent, ReadAt};
 use crate::layout::LayoutError;
+
+/// The most runs that one attribute may have: 96 MiB of memory, and more than a full list of records of 1 KiB holds in practice.
+const MOST_RUNS: usize = 4 << 20;
 
 /// Where the clusters of an attribute lie.
 #[derive(Debug, Clone, Default)]
@@ -42,13 +45,19 @@ impl Places {
         &self.runs
     }
 
+    /// Which run a cluster of the attribute is in, and how many of that run's clusters are before it.
+    pub(super) fn run_at(&self, cluster: u64) -> Option<(usize, u64)> {
+        let index = self.firsts.partition_point(|first| *first <= cluster).checked_sub(1)?;
+        let inside = cluster - self.firsts.get(index)?;
+        (inside < self.runs.get(index)?.clusters).then_some((index, inside))
+    }
+
     /// Where the byte at an offset of the attribute lies, and how many bytes follow it there; the outer `None` is behind the end,
     /// the inner one a hole.
     pub(super) fn find(&self, offset: u64, boot: &Boot) -> Option<(Option<DiskOffset>, u64)> {
-        let cluster = offset / boot.cluster;
-        let index = self.firsts.partition_point(|first| *first <= cluster).checked_sub(1)?;
-        let (run, first) = (self.runs.get(index)?, self.firsts.get(index)?);
-        let inside = offset - first * boot.cluster;
+        let (index, inside) = self.run_at(offset / boot.cluster)?;
+        let run = self.runs.get(index)?;
+        let inside = inside * boot.cluster + offset % boot.cluster;
         let left = (run.clusters * boot.cluster).checked_sub(inside).filter(|left| *left > 0)?;
         Some((run.extent(boot).map(|extent| DiskOffset(extent.start.0 + inside)), left))
     }
@@ -210,11 +219,29 @@ pub(super) fn read_list(
 /// Fetches the record of a number into a buffer, given the clusters that were found so far; returns where it begins on the volume.
 pub(super) type ReadRecord<'f> = dyn FnMut(&Places, u64, &mut [u8]) -> Result<u64, LayoutError> + 'f;
 
-/// Puts the value of a file's attribute without a name together. `read` fetches a record by its number, given the clusters that were
-/// found so far: those of the MFT itself are found that way.
+/// An attribute that was put together.
+#[derive(Debug, Clone)]
+pub(super) struct Assembled {
+    pub(super) value: Value,
+    pub(super) flags: u16,
+    /// The exponent of how many clusters are compressed together.
+    pub(super) unit: u8,
+    /// Where its header is, in bytes of the volume.
+    pub(super) at: u64,
+}
+
+impl Assembled {
+    /// As [`Attribute::is_plain`]; true of one in the record.
+    pub(super) const fn is_plain(&self) -> bool {
+        matches!(self.value, Value::Resident(_)) || is_plain(self.flags, self.unit)
+    }
+}
+
+/// Puts the value of a system file's attribute without a name together. `read` fetches a record by its number, given the clusters
+/// that were found so far: those of the MFT itself are found that way.
 ///
 /// # Errors
-/// [`LayoutError`]: the value contradicts itself, or a record of it cannot be had.
+/// As [`assemble_any`]; [`LayoutError::Malformed`], also for a value in clusters that are not plain bytes.
 pub(super) fn assemble(
     base: &Record<'_>,
     kind: u32,
@@ -222,9 +249,32 @@ pub(super) fn assemble(
     boot: &Boot,
     read: &mut ReadRecord<'_>,
 ) -> Result<Option<Value>, LayoutError> {
-    let is_it = |attribute: &Attribute<'_>| attribute.kind == kind && attribute.name.is_empty();
+    let Some(whole) = assemble_any(base, (kind, &[]), volume, boot, read)? else { return Ok(None) };
+    if !whole.is_plain() {
+        let flags = format_args!("flags {:#06x}", whole.flags);
+        return Err(LayoutError::malformed("an attribute of a system file", whole.at, "plain bytes", flags));
+    }
+    Ok(Some(whole.value))
+}
+
+/// Puts an attribute of a kind and a name together, whatever its bytes are.
+///
+/// # Errors
+/// [`LayoutError`]: the value contradicts itself, has too many runs, or a record of it cannot be had.
+pub(super) fn assemble_any(
+    base: &Record<'_>,
+    (kind, name): (u32, &[u8]),
+    volume: &dyn ReadAt,
+    boot: &Boot,
+    read: &mut ReadRecord<'_>,
+) -> Result<Option<Assembled>, LayoutError> {
+    let is_it = |attribute: &Attribute<'_>| attribute.kind == kind && attribute.name == name;
+    let resident = |attribute: &Attribute<'_>, bytes: &[u8], origin: u64| {
+        let (value, at) = (Value::Resident(bytes.to_vec()), origin + attribute.at as u64);
+        Ok(Some(Assembled { value, flags: attribute.flags, unit: 0, at }))
+    };
     let mut places = Places::default();
-    let mut sizes = None;
+    let mut first = None;
     let mut take = |places: &mut Places, attribute: &Attribute<'_>, record: &Record<'_>| {
         let at = record.origin + attribute.at as u64;
         let part = attribute.non_resident().filter(|part| part.lowest == places.clusters());
@@ -233,14 +283,13 @@ pub(super) fn assemble(
             return Err(LayoutError::malformed("a part of an attribute", at, expected, "another one"));
         };
         if part.lowest == 0 {
-            if !attribute.is_plain(part.unit) {
-                let flags = format_args!("flags {:#06x}", attribute.flags);
-                return Err(LayoutError::malformed("an attribute of a system file", at, "plain bytes", flags));
-            }
-            sizes = Some((part.sizes, at));
+            first = Some((part.sizes, attribute.flags, part.unit, at));
         }
         let mut runs = Vec::new();
         decode_part(&part, record.origin, boot, &mut runs)?;
+        if runs.len() > MOST_RUNS.saturating_sub(places.runs().len()) {
+            return Err(LayoutError::TooMany { what: "runs of one attribute", limit: MOST_RUNS as u64 });
+        }
         places.append(&runs);
         Ok(())
     };
@@ -249,13 +298,13 @@ pub(super) fn assemble(
         None => {
             let Some(attribute) = base.attributes().find(is_it) else { return Ok(None) };
             if let Some(bytes) = attribute.resident() {
-                return Ok(Some(Value::Resident(bytes.to_vec())));
+                return resident(&attribute, bytes, base.origin);
             }
             take(&mut places, &attribute, base)?;
         }
         Some(list) => {
             let mut entries = list::parse(&read_list(&list, base.origin, volume, boot)?, base.origin)?;
-            entries.retain(|entry| entry.kind == kind && entry.name.is_empty());
+            entries.retain(|entry| entry.kind == kind && *entry.name == *name);
             entries.sort_unstable();
             let mut bytes = vec![0; usize::try_from(boot.record).unwrap_or_default()];
             for entry in &entries {
@@ -263,24 +312,40 @@ pub(super) fn assemble(
                     let own = base.attributes().find(|own| is_it(own) && own.id == entry.id);
                     let own = own.ok_or_else(|| absent(entry.reference, base.origin))?;
                     if let (Some(value), 1) = (own.resident(), entries.len()) {
-                        return Ok(Some(Value::Resident(value.to_vec())));
+                        return resident(&own, value, base.origin);
                     }
                     take(&mut places, &own, base)?;
                     continue;
                 }
                 let origin = read(&places, entry.reference.number(), &mut bytes)?;
-                let record = Record::parse(&mut bytes, entry.reference.number(), origin)?;
-                let belongs =
-                    |record: &Record<'_>| record.reference == entry.reference && record.base == Some(base.reference);
-                let record = record.filter(belongs).ok_or_else(|| absent(entry.reference, origin))?;
+                let record = part_of(base, entry.reference, &mut bytes, origin)?;
                 let other = record.attributes().find(|other| is_it(other) && other.id == entry.id);
-                take(&mut places, &other.ok_or_else(|| absent(entry.reference, origin))?, &record)?;
+                let other = other.ok_or_else(|| absent(entry.reference, origin))?;
+                if let (Some(value), 1) = (other.resident(), entries.len()) {
+                    return resident(&other, value, origin);
+                }
+                take(&mut places, &other, &record)?;
             }
         }
     }
-    let Some((sizes, at)) = sizes else { return Ok(None) };
+    let Some((sizes, flags, unit, at)) = first else { return Ok(None) };
     check_sizes(&sizes, places.clusters(), at, boot)?;
-    Ok(Some(Value::NonResident(places, sizes)))
+    Ok(Some(Assembled { value: Value::NonResident(places, sizes), flags, unit, at }))
+}
+
+/// Takes a record that continues another one, as that one's list says.
+///
+/// # Errors
+/// [`LayoutError::Malformed`]: it cannot be believed, or belongs to something else.
+pub(super) fn part_of<'r>(
+    base: &Record<'_>,
+    reference: Reference,
+    bytes: &'r mut [u8],
+    origin: u64,
+) -> Result<Record<'r>, LayoutError> {
+    let record = Record::parse(bytes, reference.number(), origin)?;
+    let belongs = |record: &Record<'_>| record.reference == reference && record.base == Some(base.reference);
+    record.filter(belongs).ok_or_else(|| absent(reference, origin))
 }
 
 fn absent(reference: Reference, origin: u64) -> LayoutError {

@@ -5,15 +5,16 @@
 //! - By the copy of the boot sector alone, nothing is ever called free, slack or scratch.
 
 use super::attribute::{BITMAP, DATA, VOLUME_INFORMATION, VOLUME_NAME};
-use super::boot::{self, Boot, Sector};
+use super::boot::Boot;
 use super::field::{array_at, u16_at};
 use super::mft::Mft;
+use super::opening::find;
 use super::role;
 use super::sink::{Sink, is_final};
 use super::value::Value;
 use super::walk::Walk;
 use super::{bitmap, log};
-use crate::disk::{DiskOffset, Extent, ReadAt, ReadError};
+use crate::disk::{DiskOffset, Extent, ReadAt};
 use crate::layout::{Claims, Content, LayoutError, Note};
 
 /// The volume was in use, or repairs are due ([MS-FSCC], `VOLUME_IS_DIRTY`).
@@ -85,31 +86,7 @@ impl<'a> NtfsVolume<'a> {
     /// # Errors
     /// [`LayoutError`]: the volume says that it is NTFS, and its MFT cannot be found; or the disk is gone.
     pub fn open(volume: &'a dyn ReadAt) -> Result<Option<Self>, LayoutError> {
-        let first = look(volume, 0)?;
-        let (by_copy, broken) = match first {
-            Look::Sector(Sector::Ntfs(boot)) => return Self::with_boot(volume, boot, None).map(Some),
-            Look::Sector(Sector::Foreign) | Look::Outside => return Ok(None),
-            Look::Sector(Sector::Broken(error)) => (error.to_string(), Some(error)),
-            Look::Sector(Sector::Other) => ("no boot sector".to_owned(), None),
-            Look::Unreadable(error) => (error.to_string(), Some(error)),
-        };
-        for size in [512, 1024, 2048, 4096] {
-            let Some(at) = (volume.size() / size).checked_sub(1).and_then(|last| last.checked_mul(size)) else {
-                continue;
-            };
-            let Look::Sector(Sector::Ntfs(boot)) = look(volume, at)? else { continue };
-            // The copy lies in the sector behind those that it counts.
-            if boot.sector != size || boot.sectors.checked_mul(size) != Some(at) {
-                continue;
-            }
-            match Self::with_boot(volume, boot, Some(by_copy.clone())) {
-                Ok(volume) => return Ok(Some(volume)),
-                Err(error) if is_final(&error) => return Err(error),
-                // What was left behind by a volume that is gone says nothing.
-                Err(_) => {}
-            }
-        }
-        broken.map_or(Ok(None), Err)
+        find(volume, |boot, by_copy| Self::with_boot(volume, boot, by_copy))
     }
 
     fn with_boot(volume: &'a dyn ReadAt, boot: Boot, by_copy: Option<String>) -> Result<Self, LayoutError> {
@@ -237,26 +214,4 @@ fn count_bits(map: &Value, bits: u64, volume: &dyn ReadAt, boot: &Boot) -> Resul
     let mut bytes = vec![0; usize::try_from(length).unwrap_or_default()];
     map.read("the map of used records", 0, &mut bytes, volume, boot)?;
     Ok(bytes.iter().map(|byte| u64::from(byte.count_ones())).sum())
-}
-
-/// What is found at the place of a boot sector.
-enum Look {
-    Sector(Sector),
-    Unreadable(LayoutError),
-    Outside,
-}
-
-fn look(volume: &dyn ReadAt, at: u64) -> Result<Look, LayoutError> {
-    let mut bytes = [0; boot::LENGTH];
-    if at.checked_add(boot::LENGTH as u64).is_none_or(|end| end > volume.size()) {
-        return Ok(Look::Outside);
-    }
-    let offset = DiskOffset(at);
-    match volume.read_at(offset, &mut bytes) {
-        Ok(()) => Ok(Look::Sector(boot::look(&bytes, at, volume.size()))),
-        Err(source @ (ReadError::Gone { .. } | ReadError::BeyondEnd { .. })) => {
-            Err(LayoutError::Read { what: "a boot sector", offset, source })
-        }
-        Err(source) => Ok(Look::Unreadable(LayoutError::Read { what: "a boot sector", offset, source })),
-    }
 }

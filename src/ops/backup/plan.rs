@@ -58,6 +58,7 @@ impl BackupPlan {
             serial: volume.serial.clone(),
             by_files: volume.by_files,
             depth: volume.depth,
+            windows: volume.windows.clone(),
         });
         // A disk has a few; a damaged table of a disk in a file may tell thousands.
         Some(records.take(MOST_RECORDED).collect()).filter(|records: &Vec<_>| !records.is_empty())

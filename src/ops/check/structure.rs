@@ -46,7 +46,7 @@ pub(super) fn check(
     let (packs, faulty) = packs(repository, &index, findings, report, cancel)?;
     report.chunks = index.chunk_count()?;
     let adopted = index.adopted()?;
-    let store = ChunkStore { repository: Arc::clone(repository), index };
+    let store = ChunkStore::new(Arc::clone(repository), index);
     report.snapshots = list.snapshots.len() + list.damaged.len();
     for (name, error) in &list.damaged {
         // Its stick stands in what cannot be read.
