@@ -54,7 +54,7 @@ const SYSTEM_FILES: [(&str, &str); 18] = [
     ("storage/local.rs", "making a name durable"),
     ("storage/local/temporary.rs", "locks are another matter on Windows"),
     ("ops/browse/links.rs", "making a symbolic link"),
-    ("serve/nbd/overlay/space.rs", "Linux: making a hole in a file"),
+    ("serve/nbd/overlay/system.rs", "who may read a new file, and making a hole in one"),
     ("serve/nbd/socket.rs", "sockets in the file system, which not every system has"),
     ("serve/mod.rs", "a mount is made by the kernel of Linux"),
     ("serve/mount/mod.rs", "Linux: mounting, and who mounts"),

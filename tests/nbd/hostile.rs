@@ -219,3 +219,26 @@ fn an_operator_hears_how_connections_end_and_what_failed() {
     ];
     assert_eq!(heard, expected);
 }
+
+#[test]
+fn a_disk_that_panics_ends_the_connection_and_no_other() {
+    struct Broken;
+    impl ReadAt for Broken {
+        fn size(&self) -> u64 {
+            1 << 20
+        }
+        fn read_at(&self, offset: DiskOffset, _: &mut [u8]) -> Result<(), ReadError> {
+            assert!(offset.0 != 4096, "this panic is meant to be");
+            Ok(())
+        }
+    }
+    for requests in [1, 4] {
+        let exports = vec![Export::read_only("disk", "", Arc::new(Broken))];
+        let server = Running::start(exports, Options { requests, ..Options::default() });
+        let mut other = Client::enter(&server.socket(), true);
+        let mut client = Client::enter(&server.socket(), true);
+        client.request(0, cmd::READ, 4096, 10);
+        assert!(client.is_ended());
+        assert_eq!(other.read(0, 10).unwrap(), [0; 10]);
+    }
+}

@@ -124,6 +124,51 @@ fn what_was_not_flushed_is_as_if_it_was_not_written() {
 }
 
 #[test]
+fn after_an_end_at_any_time_each_block_is_one_that_was_written_since_the_last_flush() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, copy) = (folder.path().join("o"), folder.path().join("copy"));
+    let overlay = open(&path).unwrap();
+    let mut model = spotted().bytes;
+    let blocks = |bytes: &[u8]| bytes.chunks(4096).map(<[u8]>::to_vec).collect::<Vec<_>>();
+    // For each block, all that it may hold.
+    let mut possible: Vec<Vec<Vec<u8>>> = blocks(&model).into_iter().map(|block| vec![block]).collect();
+    let mut dice = Dice(4);
+    for step in 1..=60_u8 {
+        let start = dice.below(model.len() as u64);
+        let length = dice.below((model.len() as u64 - start).min(30_000)) + 1;
+        let range = usize::try_from(start).unwrap()..usize::try_from(start + length).unwrap();
+        if dice.below(3) == 0 {
+            model[range].fill(0);
+            overlay.zero(DiskOffset(start), length).unwrap();
+        } else {
+            model[range.clone()].fill(step);
+            overlay.write_at(DiskOffset(start), &model[range]).unwrap();
+        }
+        let now = blocks(&model);
+        for (all, block) in possible.iter_mut().zip(&now) {
+            all.push(block.clone());
+        }
+        if dice.below(8) == 0 {
+            overlay.flush().unwrap();
+            possible = now.into_iter().map(|block| vec![block]).collect();
+        }
+        fs::copy(&path, &copy).unwrap();
+        let found = blocks(&all(&open(&copy).unwrap()));
+        for (number, (found, possible)) in found.iter().zip(&possible).enumerate() {
+            assert!(possible.contains(found), "step {step}, block {number}");
+        }
+    }
+}
+
+#[test]
+fn nobody_else_reads_a_new_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("o");
+    drop(open(&path).unwrap());
+    assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+}
+
+#[test]
 fn files_that_are_something_else_are_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("o");

@@ -107,6 +107,17 @@ pub(super) struct Connection<'a> {
     lost: AtomicBool,
 }
 
+/// Ends the connection when a thread panics in the middle of an answer, which the client would wait for in vain.
+struct EndsOnPanic<'a>(&'a Connection<'a>);
+
+impl Drop for EndsOnPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.give_up();
+        }
+    }
+}
+
 /// The client cannot be reached any more: there is no sense in going on with an answer.
 struct Lost;
 
@@ -145,6 +156,7 @@ impl<'a> Connection<'a> {
 
     /// Does what is asked and sends the reply.
     pub(super) fn answer(&self, job: Job) {
+        let _end = EndsOnPanic(self);
         // When the client is lost, there is nobody to tell.
         let _ = self.try_answer(job);
     }

@@ -96,3 +96,19 @@ impl WriteError {
         matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lack_of_space_is_told_from_other_failures() {
+        let failure = |kind: io::ErrorKind| {
+            let problem = Problem::Io { action: "it cannot be written to", source: kind.into() };
+            WriteError::Overlay(OverlayError { path: "o".into(), problem })
+        };
+        assert!(failure(io::ErrorKind::StorageFull).is_full() && failure(io::ErrorKind::QuotaExceeded).is_full());
+        assert!(!failure(io::ErrorKind::Other).is_full());
+        assert!(!WriteError::Below(ReadError::Gone { reason: String::new() }).is_full());
+    }
+}

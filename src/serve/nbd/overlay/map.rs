@@ -130,6 +130,11 @@ impl Map {
         let page = |index: usize| Some((index, **self.pages.get(index)?.as_ref()?));
         changed.into_iter().filter_map(page).collect()
     }
+
+    /// Takes back that pages were written.
+    pub(super) fn mark_changed(&mut self, pages: impl Iterator<Item = usize>) {
+        self.changed.extend(pages);
+    }
 }
 
 #[cfg(test)]
@@ -164,6 +169,8 @@ mod tests {
         }
         let pages = map.take_changed();
         assert_eq!((pages.len(), map.take_changed().len()), (2, 0));
+        map.mark_changed([1].into_iter());
+        assert_eq!(map.take_changed(), pages[1..]);
         let mut again = Map::new(blocks);
         for (index, page) in &pages {
             again.load(*index, page).expect("sound");

@@ -12,7 +12,7 @@
 mod error;
 mod format;
 mod map;
-mod space;
+mod system;
 
 pub use error::{OverlayError, Problem, WriteError};
 
@@ -20,7 +20,7 @@ use super::lock;
 use crate::disk::{DiskOffset, ReadAt, ReadError, check_range, file_read_full_at, file_write_all_at, is_zero};
 use format::{BLOCK, Geometry};
 use map::{Map, Page, State};
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -58,13 +58,7 @@ impl Overlay {
     fn try_open(path: &Path, below: Arc<dyn ReadAt>, identity: &[u8; 32]) -> Result<Self, Problem> {
         let size = below.size();
         let geometry = Geometry::new(size).ok_or(Problem::TooLarge { size })?;
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path)
-            .map_err(|source| Problem::Io { action: "it cannot be opened", source })?;
+        let file = system::open(path).map_err(|source| Problem::Io { action: "it cannot be opened", source })?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(Problem::Busy),
@@ -193,7 +187,7 @@ impl Overlay {
                 self.set(at..next, State::Zero);
             }
             if state == State::Here {
-                space::give_back(&self.file, self.geometry.place(at * BLOCK), (next - at) * BLOCK);
+                system::give_back(&self.file, self.geometry.place(at * BLOCK), (next - at) * BLOCK);
             }
             at = next;
         }
@@ -241,22 +235,31 @@ impl Overlay {
     /// Makes everything durable that was written before this was called.
     ///
     /// # Errors
-    /// [`OverlayError`]; from then on this fails always.
+    /// [`OverlayError`]. After a sync that failed this fails always, with [`Problem::InDoubt`]; for lack of space it can be tried again.
     pub fn flush(&self) -> Result<(), OverlayError> {
         let mut failed = lock(&self.flushing);
         if *failed {
             return Err(OverlayError { path: self.path.clone(), problem: Problem::InDoubt });
         }
+        let mut sync = || {
+            let synced = self.file.sync_data();
+            *failed |= synced.is_err();
+            synced.map_err(|source| self.failed("it cannot be made durable", source))
+        };
         // The bytes of every block whose state is in these copies have been written; the sync after this makes them durable.
         let pages = self.map.write().unwrap_or_else(PoisonError::into_inner).take_changed();
-        let flushed = self.file.sync_data().and_then(|()| {
-            for (index, page) in &pages {
-                file_write_all_at(&self.file, page, self.geometry.page(*index as u64))?;
-            }
-            if pages.is_empty() { Ok(()) } else { self.file.sync_data() }
-        });
-        *failed = flushed.is_err();
-        flushed.map_err(|source| self.failed("it cannot be made durable", source))
+        sync()?;
+        if pages.is_empty() {
+            return Ok(());
+        }
+        let write =
+            |(index, page): &(usize, Page)| file_write_all_at(&self.file, page, self.geometry.page(*index as u64));
+        if let Err(source) = pages.iter().try_for_each(write) {
+            let indices = pages.iter().map(|(index, _)| *index);
+            self.map.write().unwrap_or_else(PoisonError::into_inner).mark_changed(indices);
+            return Err(self.failed("its map cannot be written", source));
+        }
+        sync()
     }
 }
 
