@@ -8,9 +8,11 @@
 //! - When [`Mount::run`] returns, the folder is empty again. Programs that still have something open keep it open for as long as this
 //!   process runs.
 
+mod answers;
 mod cache;
 mod catalog;
 mod content;
+mod extended;
 mod facts;
 mod fuse;
 mod handles;
@@ -29,7 +31,8 @@ mod troubles;
 pub use shelf::{OpenSnapshot, Shelf, ShelfEntry, ShelfError};
 
 use crate::layout::files::Moment;
-use fuse::{Fuse, Shared};
+use answers::Shared;
+use fuse::Fuse;
 use fuser::{Config, MountOption, Session, SessionACL, SessionUnmounter};
 use std::io;
 use std::path::{Path, PathBuf};
