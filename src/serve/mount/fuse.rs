@@ -17,7 +17,7 @@ use std::thread::JoinHandle;
 
 /// Threads that read files, and threads that do everything else.
 const READERS: usize = 8;
-const LOOKERS: usize = 4;
+const LOOKERS: usize = 8;
 
 /// Requests that the kernel sends on its own before somebody waits for them, as when it reads ahead.
 const BACKGROUND: u16 = 32;

@@ -418,3 +418,6 @@ fn told(facts: &NodeFacts, folder: &Folder) -> Facts {
     };
     Facts::of(facts, target.as_deref(), folder.volume.snapshot.when)
 }
+
+#[cfg(test)]
+mod tests;
