@@ -1,8 +1,9 @@
 //! Files of volumes: what is told of them, their bytes, damage and holes, and several readers at once.
 
 use super::fake::{FakeFiles, FakeShelf, FakeSnapshot, Torn};
-use super::mounted::{EIO, ENXIO, EOPNOTSUPP, Mounted, can_mount, failure};
-use rustix::fs::{SeekFrom, seek};
+use super::mounted::{EIO, ENODATA, ENXIO, EOPNOTSUPP, ERANGE, Mounted, can_mount, failure};
+use rustix::fs::{SeekFrom, getxattr, listxattr, seek};
+use rustix::io::Errno;
 use sheaf::disk::{DiskOffset, ReadAt, ReadError};
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -102,6 +103,53 @@ fn holes_are_seen_by_those_who_look_for_them() {
     let mut bytes = [1; 8];
     File::open(mounted.inside("sparse")).unwrap().read_exact_at(&mut bytes, (1 << 20) - 4).unwrap();
     assert_eq!(bytes, [0, 0, 0, 0, 7, 7, 7, 7]);
+}
+
+#[test]
+fn streams_and_attributes_are_extended_attributes() {
+    if !can_mount() {
+        return;
+    }
+    let mut files = FakeFiles::new();
+    let file = files.file(0, "file", "content");
+    let streams = [
+        ("Zone.Identifier", b"[ZoneTransfer]".to_vec()),
+        ("empty", Vec::new()),
+        ("64 KiB", vec![7; 64 << 10]),
+        ("too large", vec![7; (64 << 10) + 1]),
+        ("nul\0", b"x".to_vec()),
+        ("Zone.Identifier", b"again".to_vec()),
+    ];
+    files.0[file as usize].streams = streams.map(|(name, content)| (name.to_owned(), content)).into();
+    files.0[file as usize].streams.push(("x".repeat(244), b"x".to_vec()));
+    files.link(0, "link", "file", true);
+    let mounted = Mounted::new(&FakeShelf::of_files(files));
+    let file = mounted.inside("file");
+    let list = |path: &Path| {
+        let mut names = vec![0; 64 << 10];
+        let length = listxattr(path, &mut names[..]).unwrap();
+        let names = String::from_utf8(names[..length].to_vec()).unwrap();
+        names.split_terminator('\0').map(str::to_owned).collect::<Vec<_>>()
+    };
+    let value = |name: &str| {
+        let mut value = vec![0; 64 << 10];
+        getxattr(&file, name, &mut value[..]).map(|length| value[..length].to_vec()).map_err(Errno::raw_os_error)
+    };
+    assert_eq!(
+        list(&file),
+        ["user.ntfs_attrib", "user.stream.Zone.Identifier", "user.stream.empty", "user.stream.64 KiB"]
+    );
+    assert_eq!(list(&mounted.inside("")), ["user.ntfs_attrib"]);
+    assert_eq!(list(&mounted.path("by-id")), [""; 0]);
+    assert_eq!(value("user.ntfs_attrib").unwrap(), b"0x00000021");
+    assert_eq!(value("user.stream.Zone.Identifier").unwrap(), b"[ZoneTransfer]");
+    assert_eq!(value("user.stream.empty").unwrap(), b"");
+    assert!(value("user.stream.64 KiB").unwrap() == vec![7; 64 << 10]);
+    for name in ["user.stream.too large", "user.stream.nothing", "user.other", "security.capability"] {
+        assert_eq!(value(name), Err(ENODATA), "{name}");
+    }
+    let mut short = [0; 3];
+    assert_eq!(getxattr(&file, "user.ntfs_attrib", &mut short[..]).unwrap_err().raw_os_error(), ERANGE);
 }
 
 /// A disk that answers when it is told to.

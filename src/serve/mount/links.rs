@@ -115,6 +115,25 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        #[test]
+        fn whatever_a_link_says_it_stays_in_its_volume(
+            target in r"([.a:C?\\/\x00]|\.\.\\|\\\?\?\\|Volume\{|\PC){0,40}",
+            is_relative: bool,
+            is_junction: bool,
+            depth in 0_usize..8,
+        ) {
+            let link = Link { target, is_relative, is_junction };
+            if let Some(told) = super::target(&link, depth) {
+                let parts: Vec<&str> = told.split('/').collect();
+                let ups = parts.iter().take_while(|part| **part == "..").count();
+                assert!(ups <= depth && !told.contains('\0') && told.len() <= LONGEST, "{link:?}: {told}");
+                let down = &parts[ups..];
+                assert!(down == ["."] || down.iter().all(|part| !matches!(*part, "" | "." | "..")), "{link:?}: {told}");
+            }
+        }
+    }
+
     #[test]
     fn targets_that_linux_cannot_follow_are_none() {
         let link = |target: String| Link { target, is_relative: true, is_junction: false };

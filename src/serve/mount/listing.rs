@@ -142,6 +142,23 @@ mod tests {
         assert_eq!(found(&[], ""), None);
     }
 
+    proptest::proptest! {
+        #[test]
+        fn whatever_names_a_folder_has_each_entry_is_reached(
+            given in proptest::collection::vec("[aA/\0.2-]{0,4}|a{254,258}(-2)?(\\.b)?|\\PC{0,90}", 0..60),
+        ) {
+            let (listing, left_out) = Listing::of_volume(given.iter().cloned().zip(0_usize..));
+            assert_eq!(listing.entries().len() + left_out, given.len());
+            for entry in listing.entries() {
+                assert!(!matches!(&*entry.name, "" | "." | "..") && entry.name.len() <= names::LONGEST, "{}", entry.name);
+                assert!(!entry.name.contains(['/', '\0']), "{}", entry.name);
+                assert_eq!(listing.find(&entry.name).map(|found| found.what), Some(entry.what));
+                let is_first = given.iter().position(|name| **name == *entry.name).is_none_or(|at| at == entry.what);
+                assert!(is_first, "{} is the name of another", entry.name);
+            }
+        }
+    }
+
     #[test]
     fn a_large_folder_is_searched_quickly() {
         let names: Vec<String> = (0..200_000).map(|number| format!("File {number}.txt")).collect();

@@ -8,9 +8,11 @@
 //! - When [`Mount::run`] returns, the folder is empty again. Programs that still have something open keep it open for as long as this
 //!   process runs.
 
+mod answers;
 mod cache;
 mod catalog;
 mod content;
+mod extended;
 mod facts;
 mod fuse;
 mod handles;
@@ -29,8 +31,10 @@ mod troubles;
 pub use shelf::{OpenSnapshot, Shelf, ShelfEntry, ShelfError};
 
 use crate::layout::files::Moment;
-use fuse::{Fuse, Shared};
+use answers::Shared;
+use fuse::Fuse;
 use fuser::{Config, MountOption, Session, SessionACL, SessionUnmounter};
+use point::Device;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -98,6 +102,15 @@ pub enum MountError {
     /// The mount ended, but not because it was asked to.
     #[error("the mount has ended")]
     Ended(#[source] io::Error),
+    /// The mount was to end, and cannot be taken away.
+    #[error("{} cannot be unmounted", dir.display())]
+    Stuck {
+        /// The folder.
+        dir: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
 }
 
 /// Snapshots that are mounted. They are served by [`Mount::run`]; dropped without that, they are unmounted.
@@ -106,6 +119,7 @@ pub struct Mount {
     unmounter: SessionUnmounter,
     threads: Vec<JoinHandle<()>>,
     dir: PathBuf,
+    device: Option<Device>,
 }
 
 impl Mount {
@@ -123,7 +137,8 @@ impl Mount {
         let (fuse, threads) = Fuse::start(Shared::new(tree, uid, gid)).map_err(refused)?;
         let mut session = Session::new(fuse, &dir, &config(options)).map_err(refused)?;
         let unmounter = session.unmount_callable();
-        Ok(Self { session, unmounter, threads, dir })
+        let device = Device::of(&dir, NAME);
+        Ok(Self { session, unmounter, threads, dir, device })
     }
 
     /// The folder that is mounted on, in full.
@@ -136,10 +151,9 @@ impl Mount {
     /// Where programs still use the mount then, it is taken out of sight, and they have two seconds to end before this returns.
     ///
     /// # Errors
-    /// [`MountError::Ended`].
+    /// [`MountError::Ended`] and [`MountError::Stuck`].
     pub fn run(self, stop: &dyn Fn() -> bool) -> Result<(), MountError> {
-        let Self { session, mut unmounter, threads, dir } = self;
-        let device = point::Device::of(&dir);
+        let Self { session, mut unmounter, threads, dir, device } = self;
         let (over, is_over) = channel();
         let serve = move || {
             // Nobody listens where the caller has gone.
@@ -151,8 +165,10 @@ impl Mount {
         }
         let result = loop {
             match is_over.recv_timeout(ASKED) {
-                Ok(result) => break result,
-                Err(RecvTimeoutError::Disconnected) => break Err(io::Error::other("its thread failed")),
+                Ok(result) => break result.map_err(MountError::Ended),
+                Err(RecvTimeoutError::Disconnected) => {
+                    break Err(MountError::Ended(io::Error::other("its thread failed")));
+                }
                 Err(RecvTimeoutError::Timeout) if stop() => break end(&mut unmounter, &dir, device, &is_over),
                 Err(RecvTimeoutError::Timeout) => {}
             }
@@ -162,7 +178,7 @@ impl Mount {
         while began.elapsed() < GRACE && threads.iter().any(|thread| !thread.is_finished()) {
             sleep(Duration::from_millis(5));
         }
-        result.map_err(MountError::Ended)
+        result
     }
 }
 
@@ -176,24 +192,26 @@ impl std::fmt::Debug for Mount {
 fn end(
     unmounter: &mut SessionUnmounter,
     dir: &Path,
-    device: Option<point::Device>,
+    device: Option<Device>,
     is_over: &Receiver<io::Result<()>>,
-) -> io::Result<()> {
+) -> Result<(), MountError> {
+    let stuck = |source| MountError::Stuck { dir: dir.to_owned(), source };
     // It fails where the mount is in use, and then goes out of sight.
     if unmounter.unmount().is_err() {
-        point::detach(dir)?;
+        point::detach(dir).map_err(stuck)?;
     }
-    match is_over.recv_timeout(GRACE) {
-        Ok(result) => result,
-        // Somebody still has something open.
-        Err(_) => {
-            if let Some(device) = device {
-                device.abort();
-            }
-            let _ = is_over.recv_timeout(ASKED);
-            Ok(())
+    if let Ok(result) = is_over.recv_timeout(GRACE) {
+        return result.map_err(MountError::Ended);
+    }
+    // Somebody still has something open.
+    if let Some(device) = device {
+        if Device::of(dir, NAME) == Some(device) {
+            return Err(stuck(io::Error::other("it is still there")));
         }
+        device.abort();
+        let _ = is_over.recv_timeout(ASKED);
     }
+    Ok(())
 }
 
 fn config(options: MountOptions) -> Config {

@@ -8,6 +8,7 @@ use super::MountError;
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -75,23 +76,36 @@ fn helper(program: &str, dir: &Path) -> io::Result<()> {
     }
 }
 
-/// The device of a mount, as the kernel counts them.
-#[derive(Debug, Clone, Copy)]
+/// A mount of ours, as the kernel counts devices: two that are there at the same time have two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Device {
     major: u32,
     minor: u32,
 }
 
 impl Device {
-    /// That of the mount at `dir`, without asking its server.
-    pub(super) fn of(dir: &Path) -> Option<Self> {
-        use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
-        let found = statx(CWD, dir, AtFlags::STATX_DONT_SYNC, StatxFlags::TYPE).ok()?;
-        Some(Self { major: found.stx_dev_major, minor: found.stx_dev_minor })
+    /// That of the mount of this name that lies on `dir`, without asking its server; none where there is none.
+    pub(super) fn of(dir: &Path, name: &str) -> Option<Self> {
+        Self::listed(&String::from_utf8_lossy(&fs::read("/proc/self/mountinfo").ok()?), dir, name)
     }
 
-    /// Lets the kernel read ahead by more than it does on its own: what is read costs one request, whether it is large or small. Only
-    /// root may; without it reading is slower.
+    /// As [`Device::of`], in a list of mounts (`proc_pid_mountinfo(5)`): the fields of a line are the mount's number, that of the one
+    /// above, the device, the part that is mounted, the place, options …, `-`, the type, the name. The last line for a place is on top.
+    fn listed(mounts: &str, dir: &Path, name: &str) -> Option<Self> {
+        let place =
+            |line: &&str| line.split(' ').nth(4).is_some_and(|place| unescaped(place) == dir.as_os_str().as_bytes());
+        let line = mounts.lines().rfind(place)?;
+        let (_, kind) = line.split_once(" - ")?;
+        let mut kind = kind.split(' ');
+        if !kind.next()?.starts_with("fuse") || kind.next()? != name {
+            return None;
+        }
+        let (major, minor) = line.split(' ').nth(2)?.split_once(':')?;
+        Some(Self { major: major.parse().ok()?, minor: minor.parse().ok()? })
+    }
+
+    /// Lets the kernel read ahead by more than it does on its own: a request costs the same, whether it is large or small. Only root
+    /// may; without it reading is slower.
     pub(super) fn read_ahead(self) {
         let _ = fs::write(format!("/sys/class/bdi/{}:{}/read_ahead_kb", self.major, self.minor), READ_AHEAD);
     }
@@ -100,6 +114,19 @@ impl Device {
     pub(super) fn abort(self) {
         let _ = fs::write(format!("/sys/fs/fuse/connections/{}/abort", self.minor), "1");
     }
+}
+
+/// A field of a list of mounts, in which blanks and the like are written as `\` and three octal digits.
+fn unescaped(field: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut rest = field.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        let octal = after.get(..3).filter(|_| *first == b'\\');
+        let octal = octal.and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok());
+        bytes.push(octal.unwrap_or(*first));
+        rest = after.get(if octal.is_some() { 3 } else { 0 }..).unwrap_or_default();
+    }
+    bytes
 }
 
 #[cfg(test)]
@@ -118,5 +145,25 @@ mod tests {
         };
         assert_eq!(refused(&folder.path().join("file")), io::ErrorKind::NotADirectory);
         assert_eq!(refused(&folder.path().join("nothing")), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn our_own_mount_is_told_from_what_lies_below_and_above() {
+        let mounts = "22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/root rw\n\
+                      40 22 0:39 / /mnt/my\\040sticks ro,nosuid shared:5 - fuse sheaf ro,user_id=0\n\
+                      41 22 0:40 / /mnt/other ro - fuse.sheaf sheaf ro,user_id=0\n\
+                      42 22 0:41 / /mnt/covered ro - fuse sheaf ro\n\
+                      43 42 8:17 / /mnt/covered rw - fuseblk sheaf rw\n\
+                      44 42 8:18 / /mnt/covered rw - vfat sheaf rw\n\
+                      45 22 0:x / /mnt/odd ro - fuse sheaf ro\n\
+                      46\n";
+        let device = |dir| Device::listed(mounts, Path::new(dir), "sheaf").map(|device| (device.major, device.minor));
+        assert_eq!(device("/mnt/my sticks"), Some((0, 39)));
+        assert_eq!(device("/mnt/other"), Some((0, 40)));
+        for none in ["/", "/mnt/covered", "/mnt", "/mnt/my\\040sticks", "/mnt/odd"] {
+            assert_eq!(device(none), None, "{none}");
+        }
+        assert_eq!(Device::listed(mounts, Path::new("/mnt/other"), "another"), None);
+        assert_eq!(unescaped(r"a\134b\04\999\"), b"a\\b\\04\\999\\");
     }
 }

@@ -17,7 +17,7 @@ pub struct ShelfError(pub String);
 /// A snapshot, as it stands in a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ShelfEntry {
-    /// Its id: 64 hex digits. No two snapshots of a list have the same.
+    /// Its id: 64 hex digits, letters in lower case. No two snapshots of a list have the same; one with another id is not shown.
     pub id: String,
     /// The name of the stick; any text.
     pub stick: String,

@@ -339,7 +339,11 @@ impl Tree {
         image.map_err(|error| self.not_opened(format_args!("an image of {}", snapshot.id), &error))
     }
 
-    fn volume(&self, volume: &VolumeRef) -> Result<Arc<dyn FileSystem>, Refusal> {
+    /// The files of a volume.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub(super) fn volume(&self, volume: &VolumeRef) -> Result<Arc<dyn FileSystem>, Refusal> {
         let files = self.open(&volume.snapshot)?.volume(volume.index);
         files.map_err(|error| self.not_opened(volume, &error))
     }
@@ -369,7 +373,11 @@ impl Tree {
         self.said(&named.folder.volume, named.node, named)
     }
 
-    fn said(&self, volume: &VolumeRef, node: NodeId, place: impl Display) -> Result<NodeFacts, Refusal> {
+    /// What a volume says of a node.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub(super) fn said(&self, volume: &VolumeRef, node: NodeId, place: impl Display) -> Result<NodeFacts, Refusal> {
         self.volume(volume)?.facts(node).map_err(|error| self.layout(place, &error))
     }
 
@@ -378,7 +386,8 @@ impl Tree {
         Refusal::Failed
     }
 
-    fn layout(&self, place: impl Display, error: &LayoutError) -> Refusal {
+    /// Tells what is wrong with a volume, and what the client gets for it.
+    pub(super) fn layout(&self, place: impl Display, error: &LayoutError) -> Refusal {
         self.troubles.tell_error(place, error);
         match error {
             LayoutError::Unsupported { .. } => Refusal::Unsupported,
@@ -409,3 +418,6 @@ fn told(facts: &NodeFacts, folder: &Folder) -> Facts {
     };
     Facts::of(facts, target.as_deref(), folder.volume.snapshot.when)
 }
+
+#[cfg(test)]
+mod tests;
