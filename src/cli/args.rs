@@ -259,6 +259,9 @@ pub(crate) struct Diff {
     /// Another one
     #[arg(value_name = "SNAPSHOT[:PATH]")]
     pub new: String,
+    /// Compare the content of all files of one size, also where it is the same stick and no time differs
+    #[arg(long)]
+    pub content: bool,
 }
 
 #[cfg(target_os = "linux")]

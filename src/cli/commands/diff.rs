@@ -46,10 +46,11 @@ pub(crate) fn run(context: &Context, args: &Diff) -> Result<u8, Failure> {
     let (old, new) = (look::open(&store, &args.old)?, look::open(&store, &args.new)?);
     let mut problems = Vec::new();
     let mut changes = Vec::new();
+    let trust_times = !args.content && old.snapshot.record.stick == new.snapshot.record.stick;
     let are_whole = old.path.is_none() && new.path.is_none();
     for (one, other) in pairs(&old, &new, &mut problems)? {
         let prefix = if are_whole { one.path.trim_end_matches('/').to_owned() } else { String::new() };
-        problems.extend(diff_files(&one, &other, &context.cancel, &mut |change| {
+        problems.extend(diff_files(&one, &other, trust_times, &context.cancel, &mut |change| {
             changes.push(FileChange { path: format!("{prefix}{}", change.path), ..change });
         })?);
     }

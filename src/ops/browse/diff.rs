@@ -2,12 +2,12 @@
 //!
 //! Always true here:
 //! - Bytes are compared where they may differ and nowhere else: what both disks have in the same chunk, or as zeros, is the same.
-//! - Two files of one size and one time of last change count as the same; of others of one size the content is compared.
+//! - Of two files of one size the content is compared; where times are trusted, only if a time differs. Nothing else is taken for the same.
 
 use super::{BrowseError, Found, Visit, walk};
 use crate::disk::{DiskOffset, Extent, ReadAt};
 use crate::format::manifest::{DiskMap, Origin};
-use crate::layout::files::{NodeFacts, NodeId, NodeKind};
+use crate::layout::files::{Moment, NodeFacts, NodeId, NodeKind};
 use crate::ops::{Cancel, OpsError};
 use crate::repo::RepoError;
 use crate::repo::keyring::Domain;
@@ -76,13 +76,15 @@ fn tree(found: &Found, cancel: &Cancel, problems: &mut Vec<String>) -> Result<Tr
     Ok(tree)
 }
 
-/// Compares two files, or all that is below two folders. Returns what could not be looked at.
+/// Compares two files, or all that is below two folders. With `trust_times`, two files of one size whose times are all the same count as
+/// the same unread; between two states of one stick that is so, and between two sticks it need not be. Returns what could not be looked at.
 ///
 /// # Errors
 /// [`OpsError::Interrupted`].
 pub fn diff_files(
     old: &Found,
     new: &Found,
+    trust_times: bool,
     cancel: &Cancel,
     tell: &mut dyn FnMut(FileChange),
 ) -> Result<Vec<String>, OpsError> {
@@ -93,8 +95,11 @@ pub fn diff_files(
         cancel.check()?;
         let change = match after.remove(&key) {
             None => Some(FileChange { kind: ChangeKind::Removed, path, old: Some(facts), new: None }),
-            Some((path, other, now)) => compare((old, node, &facts), (new, other, &now), cancel, &mut problems)?
-                .map(|kind| FileChange { kind, path, old: Some(facts), new: Some(now) }),
+            Some((path, other, now)) => {
+                let is_trusted = trust_times && times(&facts) == times(&now);
+                compare((old, node, &facts), (new, other, &now), is_trusted, cancel, &mut problems)?
+                    .map(|kind| FileChange { kind, path, old: Some(facts), new: Some(now) })
+            }
         };
         changes.extend(change.map(|change| (key, change)));
     }
@@ -105,21 +110,27 @@ pub fn diff_files(
     Ok(problems)
 }
 
+/// All times that a change of the content leaves a mark in.
+const fn times(facts: &NodeFacts) -> [Option<Moment>; 3] {
+    [facts.created, facts.modified, facts.changed]
+}
+
 fn compare(
     (old, node, facts): (&Found, NodeId, &NodeFacts),
     (new, other, now): (&Found, NodeId, &NodeFacts),
+    is_trusted: bool,
     cancel: &Cancel,
     problems: &mut Vec<String>,
 ) -> Result<Option<ChangeKind>, OpsError> {
     if facts.kind != now.kind || facts.size != now.size {
         return Ok(Some(ChangeKind::Modified));
     }
-    let is_touched = facts.modified != now.modified;
-    let metadata = (is_touched || facts.attributes != now.attributes).then_some(ChangeKind::Metadata);
+    let metadata =
+        (facts.modified != now.modified || facts.attributes != now.attributes).then_some(ChangeKind::Metadata);
     match facts.kind {
         // What is in a folder is told of what is in it.
         NodeKind::Folder => return Ok(None),
-        NodeKind::File if is_touched => {}
+        NodeKind::File if !is_trusted => {}
         NodeKind::File | NodeKind::Link(_) => return Ok(metadata),
     }
     let opened = old.files.open(node, None).and_then(|one| Ok((one, new.files.open(other, None)?)));
