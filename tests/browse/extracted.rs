@@ -6,7 +6,7 @@ use sheaf::ops::monitor::Silent;
 use sheaf::ops::{Cancel, OpsError};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use tempfile::TempDir;
 
 struct Out {
@@ -126,11 +126,10 @@ fn links_stay_inside_and_nothing_is_written_through_them() {
     let out = Out::new();
     let disk = fake.disk(Some(3));
     let report = out.extract(&disk, "/a");
-    assert_eq!(report.links, 3);
+    assert_eq!(report.links, 2);
     assert_eq!(out.read("a/good").as_deref(), Some(&b"content"[..]));
     assert_eq!(out.read("a/junction/file").as_deref(), Some(&b"content"[..]));
-    // A relative target of this form begins at the folder of the link: there is nothing there, but it is inside.
-    assert_eq!(fs::read_link(out.to().join("a/absolute")).unwrap(), Path::new("etc"));
+    has(&report, "3:/a/absolute", "not among what is extracted");
     has(&report, "3:/a/out", "above the top");
     has(&report, "3:/a/beside", "not among what is extracted");
     let out = Out::new();

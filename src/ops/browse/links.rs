@@ -19,13 +19,10 @@ pub(super) fn inside(path: &str, base: &str, link: &Link) -> Result<PathBuf, Str
     let (base, from) = (names(base), names(path));
     let Some((_, folder)) = from.split_last() else { return leads("has no name") };
     let shared = usize::from(base.first().is_some_and(|first| first.ends_with(':')));
-    let mut to: Vec<String> =
-        if link.is_relative { folder.to_vec() } else { base.iter().take(shared).cloned().collect() };
-    let target = link.target.strip_prefix("\\??\\").or(link.target.strip_prefix("\\\\?\\")).unwrap_or(&link.target);
-    for (index, name) in names(target).into_iter().enumerate() {
-        let is_device = index == 0 && !link.is_relative && (name.ends_with(':') || name.starts_with("Volume{"));
+    let (target, is_full) = link.on_volume();
+    let mut to: Vec<String> = if is_full { base.iter().take(shared).cloned().collect() } else { folder.to_vec() };
+    for name in names(target) {
         match name.as_str() {
-            _ if is_device => {}
             ".." if to.len() > shared => _ = to.pop(),
             ".." => return leads("is above the top of its volume"),
             _ if name.contains('\0') => return leads("has a NUL"),

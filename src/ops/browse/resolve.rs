@@ -188,10 +188,11 @@ impl Seeker {
                     return Err(BrowseError::TooManyLinks { path, limit: MOST_LINKS });
                 }
                 trail.pop();
-                if !link.is_relative {
+                let (ways, is_full) = lead(link);
+                if is_full {
                     trail.clear();
                 }
-                lead(link).into_iter().rev().for_each(|way| todo.push_front(way));
+                ways.into_iter().rev().for_each(|way| todo.push_front(way));
                 continue;
             }
             let name = trail.last().map(|(_, name)| name.clone()).unwrap_or_default();
@@ -242,13 +243,12 @@ impl Way {
     }
 }
 
-/// The way that a link leads. A drive or volume in front of it says nothing here: it is taken for its own volume.
-fn lead(link: &Link) -> Vec<Way> {
-    let target = link.target.strip_prefix("\\??\\").or(link.target.strip_prefix("\\\\?\\")).unwrap_or(&link.target);
+/// The way that a link leads, and whether it begins at the top of the volume.
+fn lead(link: &Link) -> (Vec<Way>, bool) {
+    let (target, is_full) = link.on_volume();
     let parts = target.split(['\\', '/']).filter(|part| !matches!(*part, "" | "."));
-    let is_device = |part: &&str| part.ends_with(':') || part.starts_with("Volume{");
-    let parts = parts.enumerate().filter(|(index, part)| *index > 0 || link.is_relative || !is_device(part));
-    parts.map(|(_, part)| if part == ".." { Way::Up } else { Way::Step(Step::Name(part.to_owned())) }).collect()
+    let ways = parts.map(|part| if part == ".." { Way::Up } else { Way::Step(Step::Name(part.to_owned())) });
+    (ways.collect(), is_full)
 }
 
 fn shown(top: &str, trail: &[(NodeId, String)]) -> String {

@@ -11,15 +11,12 @@ use crate::layout::files::Link;
 /// The most bytes of a target that Linux follows (`PATH_MAX`, its NUL not counted).
 pub(super) const LONGEST: usize = 4095;
 
-/// What may stand before a full path: names for the same root of the object manager ([MS-FSCC] §2.1.2.4 has `\??\`).
-const ROOTS: [&str; 4] = ["\\??\\", "\\\\?\\", "\\GLOBAL??\\", "\\DosDevices\\"];
-
 /// Where a link leads, told from the folder that it is in, which has `depth` folders above it in its volume. `None` where it would be
 /// longer than [`LONGEST`].
 ///
 /// Drive letters and names of volumes are left out: a path on another drive becomes one on this volume, as most sticks have but one.
 pub(super) fn target(link: &Link, depth: usize) -> Option<String> {
-    let (path, is_full) = below_root(&link.target, link.is_relative && !link.is_junction);
+    let (path, is_full) = link.on_volume();
     let (mut up, mut down) = (if is_full { depth } else { 0 }, Vec::new());
     for part in path.split(['\\', '/']) {
         match part {
@@ -36,20 +33,6 @@ pub(super) fn target(link: &Link, depth: usize) -> Option<String> {
     }
     let parts: Vec<&str> = (0..up).map(|_| "..").chain(down.iter().map(|name| &**name)).collect();
     Some(if parts.is_empty() { ".".to_owned() } else { parts.join("/") })
-}
-
-/// The part of a path that lies on its volume, and whether it begins at the top of it.
-fn below_root(path: &str, is_relative: bool) -> (&str, bool) {
-    let without = ROOTS.iter().find_map(|root| path.strip_prefix(root));
-    let path = without.unwrap_or(path);
-    let (first, rest) = path.split_once(['\\', '/']).unwrap_or((path, ""));
-    let is_drive = matches!(first.as_bytes(), [letter, b':'] if letter.is_ascii_alphabetic());
-    let is_volume = without.is_some() && first.starts_with("Volume{");
-    match is_drive || is_volume {
-        true => (rest, true),
-        // A path that is said to be relative and begins with a separator means the top of its own drive.
-        false => (path, !is_relative || without.is_some() || path.starts_with(['\\', '/'])),
-    }
 }
 
 #[cfg(test)]
