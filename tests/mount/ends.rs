@@ -1,6 +1,6 @@
 //! How a mount begins and ends: where it may be, by its own stop, by others, and after a server that was killed.
 
-use super::fake::{FakeFiles, FakeShelf};
+use super::fake::{FakeFiles, FakeShelf, Gate};
 use super::mounted::{ENOTCONN, Mounted, can_mount, failure, names};
 use sheaf::serve::mount::{Mount, MountError, MountOptions};
 use std::fs::{self, File};
@@ -62,6 +62,27 @@ fn a_mount_that_is_in_use_goes_out_of_sight() {
     let folder = tempfile::tempdir().unwrap();
     drop(Mounted::on(folder, &shelf()));
     drop(file);
+}
+
+#[test]
+fn a_read_that_hangs_does_not_keep_a_mount_from_ending() {
+    if !can_mount() {
+        return;
+    }
+    let (gate, is_waiting, go) = Gate::new();
+    let mut files = FakeFiles::new();
+    files.disk(0, "slow", Arc::new(gate));
+    let mut mounted = Mounted::new(&FakeShelf::of_files(files));
+    let slow = mounted.inside("slow");
+    let reader = std::thread::spawn(move || fs::read(slow));
+    is_waiting.recv().unwrap();
+    mounted.stop().unwrap();
+    assert_eq!(names(mounted.root()), [""; 0]);
+    // It is answered when it can be, or the connection is gone by then; either way the program goes on.
+    go.send(()).unwrap();
+    if let Ok(content) = reader.join().unwrap() {
+        assert!(content == vec![9; 4096]);
+    }
 }
 
 #[test]

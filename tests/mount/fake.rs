@@ -10,6 +10,7 @@ use sheaf::serve::mount::{OpenSnapshot, Shelf, ShelfEntry, ShelfError};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 
 /// 2026-03-02 17:04:11.500 UTC.
@@ -245,5 +246,33 @@ impl ReadAt for Torn {
         }
         let end = self.holes.iter().map(|hole| hole.start).filter(|hole| *hole > start).min();
         Ok((start < self.size).then(|| start..end.unwrap_or(self.size)))
+    }
+}
+
+/// A disk that answers when it is told to.
+pub(crate) struct Gate {
+    waiting: Sender<()>,
+    go: Mutex<Receiver<()>>,
+}
+
+impl Gate {
+    /// The disk, what is heard when a read has begun, and what lets it go on.
+    pub(crate) fn new() -> (Self, Receiver<()>, Sender<()>) {
+        let (waiting, is_waiting) = channel();
+        let (go, gate) = channel();
+        (Self { waiting, go: Mutex::new(gate) }, is_waiting, go)
+    }
+}
+
+impl ReadAt for Gate {
+    fn size(&self) -> u64 {
+        4096
+    }
+
+    fn read_at(&self, _: DiskOffset, buffer: &mut [u8]) -> Result<(), ReadError> {
+        self.waiting.send(()).unwrap();
+        self.go.lock().unwrap().recv().unwrap();
+        buffer.fill(9);
+        Ok(())
     }
 }

@@ -1,6 +1,6 @@
 //! Files of volumes: what is told of them, their bytes, damage and holes, and several readers at once.
 
-use super::fake::{FakeFiles, FakeShelf, FakeSnapshot, Torn};
+use super::fake::{FakeFiles, FakeShelf, FakeSnapshot, Gate, Torn};
 use super::mounted::{EIO, ENODATA, ENXIO, EOPNOTSUPP, ERANGE, Mounted, can_mount, failure};
 use rustix::fs::{SeekFrom, getxattr, listxattr, seek};
 use rustix::io::Errno;
@@ -8,8 +8,8 @@ use sheaf::disk::{DiskOffset, ReadAt, ReadError};
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 #[test]
 fn facts_are_those_of_the_volume() {
@@ -152,34 +152,14 @@ fn streams_and_attributes_are_extended_attributes() {
     assert_eq!(getxattr(&file, "user.ntfs_attrib", &mut short[..]).unwrap_err().raw_os_error(), ERANGE);
 }
 
-/// A disk that answers when it is told to.
-struct Gate {
-    waiting: Sender<()>,
-    go: Mutex<Receiver<()>>,
-}
-
-impl ReadAt for Gate {
-    fn size(&self) -> u64 {
-        4096
-    }
-
-    fn read_at(&self, _: DiskOffset, buffer: &mut [u8]) -> Result<(), ReadError> {
-        self.waiting.send(()).unwrap();
-        self.go.lock().unwrap().recv().unwrap();
-        buffer.fill(9);
-        Ok(())
-    }
-}
-
 #[test]
 fn a_slow_read_keeps_nobody_waiting() {
     if !can_mount() {
         return;
     }
-    let (waiting, is_waiting) = channel();
-    let (go, gate) = channel();
+    let (gate, is_waiting, go) = Gate::new();
     let mut files = FakeFiles::new();
-    files.disk(0, "slow", Arc::new(Gate { waiting, go: Mutex::new(gate) }));
+    files.disk(0, "slow", Arc::new(gate));
     for number in 0..100 {
         files.file(0, &format!("file {number}"), vec![number; 300_000]);
     }
@@ -201,4 +181,42 @@ fn a_slow_read_keeps_nobody_waiting() {
     });
     go.send(()).unwrap();
     assert!(reader.join().unwrap() == vec![9; 4096]);
+}
+
+/// A disk whose reading code fails, the first time.
+struct Panics(AtomicBool);
+
+impl ReadAt for Panics {
+    fn size(&self) -> u64 {
+        5
+    }
+
+    fn read_at(&self, _: DiskOffset, buffer: &mut [u8]) -> Result<(), ReadError> {
+        if self.0.swap(false, Ordering::Relaxed) {
+            std::panic::resume_unwind(Box::new("a test"));
+        }
+        buffer.fill(b'x');
+        Ok(())
+    }
+}
+
+#[test]
+fn a_fault_in_one_read_ends_that_read_alone() {
+    if !can_mount() {
+        return;
+    }
+    let mut files = FakeFiles::new();
+    for number in 0..20 {
+        files.disk(0, &number.to_string(), Arc::new(Panics(AtomicBool::new(true))));
+    }
+    let mounted = Mounted::new(&FakeShelf::of_files(files));
+    // More often than there are threads.
+    for number in 0..20 {
+        let file = File::open(mounted.inside(&number.to_string())).unwrap();
+        let mut bytes = [0; 5];
+        // The kernel may have asked twice for the first read, which then succeeds.
+        let _ = file.read_exact_at(&mut bytes, 0);
+        file.read_exact_at(&mut bytes, 0).unwrap();
+        assert_eq!(&bytes, b"xxxxx");
+    }
 }

@@ -1,8 +1,10 @@
 //! The tree that a mount shows: what is in a folder, what stands under a name, and what that is.
 //!
-//!     by-stick/STICK/TIME/   each with disk.img … and files/VOLUME/…
-//!     by-stick/STICK/latest  a link to the newest TIME
-//!     by-id/ID/              the same by id, of which 8 digits are enough where they are unique
+//! ```text
+//! by-stick/STICK/TIME/   each with disk.img … and files/VOLUME/…
+//! by-stick/STICK/latest  a link to the newest TIME
+//! by-id/ID/              the same by id, of which 8 digits are enough where they are unique
+//! ```
 //!
 //! Always true here:
 //! - No volume can show a name or a link that leads out of it.
