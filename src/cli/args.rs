@@ -61,7 +61,7 @@ pub(crate) enum Command {
     /// Show snapshots as a folder: their disks as images, and the files on them
     #[cfg(target_os = "linux")]
     Mount(Mount),
-    /// Serve snapshots as disks to virtual machines and other programs, by the network block protocol
+    /// Serve snapshots as disks over the network block protocol
     ServeNbd(ServeNbd),
     /// Prove that the repository is sound
     Check(Check),

@@ -17,7 +17,7 @@ pub(crate) const DONE: u8 = 0;
 pub(crate) const FAILED: u8 = 1;
 /// What was typed makes no sense.
 pub(crate) const USAGE: u8 = 2;
-/// Done, with warnings: some source bytes could not be read.
+/// Done, with warnings: some source bytes could not be read, or some files not be listed or extracted.
 pub(crate) const WARNINGS: u8 = 3;
 /// The check found damage.
 pub(crate) const DAMAGE: u8 = 4;
