@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use super::facts::stream_name;
+use super::facts::{size, stream_name};
 use super::node::{Node, Shared};
 use super::reparse::Reparse;
 use super::{units, wof};
@@ -66,10 +66,8 @@ fn is_elsewhere(reparse: &Reparse, content: &Value) -> bool {
 fn overlaid(node: &Node<'_>, reparse: &Reparse) -> Result<Arc<dyn ReadAt>, LayoutError> {
     let at = node.record.origin;
     let missing = |what| LayoutError::malformed("the streams of a compressed file", at, what, "none");
-    let size = match node.data(&[])?.ok_or_else(|| missing("its content"))?.value {
-        Value::Resident(bytes) => bytes.len() as u64,
-        Value::NonResident(_, sizes) => sizes.data,
-    };
+    // Of its own content nothing but the length counts.
+    let size = size(node)?.ok_or_else(|| missing("its content"))?;
     let stream = node.data(wof::STREAM)?.ok_or_else(|| missing("its compressed bytes"))?;
     wof::open(reparse, attribute(node.shared, stream)?, size, at)
 }

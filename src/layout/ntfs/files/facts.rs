@@ -119,6 +119,14 @@ pub(super) fn streams(node: &Node<'_>) -> Result<Vec<NamedStream>, LayoutError> 
     Ok(told.map(|stream| NamedStream { name: text(&stream.name), size: stream.size }).collect())
 }
 
+/// Bytes of the content, where there is one, as [`facts`] tells them of a file.
+///
+/// # Errors
+/// As [`facts`].
+pub(super) fn size(node: &Node<'_>) -> Result<Option<u64>, LayoutError> {
+    Ok(Survey::of(node)?.stream(&[]).map(|stream| stream.size))
+}
+
 /// The name of a stream as the volume has it, in UTF-16, by the name that [`streams`] tells.
 ///
 /// # Errors
