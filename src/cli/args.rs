@@ -48,6 +48,21 @@ pub(crate) enum Command {
     Snapshots(Snapshots),
     /// Write a snapshot to a new file or to a drive
     Restore(Restore),
+    /// List what is in a snapshot
+    Ls(Ls),
+    /// Find files by name, in all snapshots
+    Find(Find),
+    /// Write one file of a snapshot to standard output
+    Dump(Dump),
+    /// Copy files and folders out of a snapshot
+    Extract(Extract),
+    /// Say what differs between two snapshots
+    Diff(Diff),
+    /// Show snapshots as a folder: their disks as images, and the files on them
+    #[cfg(target_os = "linux")]
+    Mount(Mount),
+    /// Serve snapshots as disks to virtual machines and other programs, by the network block protocol
+    ServeNbd(ServeNbd),
     /// Prove that the repository is sound
     Check(Check),
     /// Show what the repository holds and what it costs
@@ -185,6 +200,121 @@ pub(crate) struct Restore {
     /// Read the target back and compare
     #[arg(long)]
     pub verify: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Ls {
+    /// A snapshot and a path in it, as in `latest`, `ana:latest:\\Users` or `ana:latest:3:/Users`; the number is that of the partition.
+    /// Without a path the volumes are listed
+    #[arg(value_name = "SNAPSHOT[:PATH]")]
+    pub target: String,
+    /// Attributes, size and time of each
+    #[arg(short, long)]
+    pub long: bool,
+    /// All that is below
+    #[arg(short = 'R', long)]
+    pub recursive: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Find {
+    /// A name with `*` and `?`, or a whole path if it has a separator (`**` stands for any folders); upper and lower case are the same
+    pub pattern: String,
+    /// Only in this stick's snapshots
+    #[arg(long, value_name = "NAME")]
+    pub stick: Option<String>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Dump {
+    /// A snapshot and a file in it, or a named stream of one, as in `latest:\\notes.txt:stream`
+    #[arg(value_name = "SNAPSHOT:PATH")]
+    pub target: String,
+    /// Write a new file instead
+    #[arg(long, value_name = "FILE")]
+    pub to: Option<PathBuf>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Extract {
+    /// A snapshot and a file or folder in it; `SNAPSHOT:/` is all of its largest volume
+    #[arg(value_name = "SNAPSHOT:PATH")]
+    pub target: String,
+    /// The folder to extract into; it is made where it is missing
+    #[arg(long, value_name = "DIR")]
+    pub to: PathBuf,
+    /// Replace files that are there already
+    #[arg(long)]
+    pub force: bool,
+    /// Write the named streams of files too, as NAME:STREAM
+    #[arg(long)]
+    pub streams: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Diff {
+    /// A snapshot, or a path in one
+    #[arg(value_name = "SNAPSHOT[:PATH]")]
+    pub old: String,
+    /// Another one
+    #[arg(value_name = "SNAPSHOT[:PATH]")]
+    pub new: String,
+    /// Compare the content of all files of one size, also where it is the same stick and no time differs
+    #[arg(long)]
+    pub content: bool,
+}
+
+#[cfg(target_os = "linux")]
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Mount {
+    /// An empty folder
+    #[arg(value_name = "DIR")]
+    pub folder: PathBuf,
+    /// Only this stick's snapshots
+    #[arg(long, value_name = "NAME")]
+    pub stick: Option<String>,
+    /// Let all users of the machine in
+    #[arg(long)]
+    pub allow_other: bool,
+    /// Memory for opened chunks, in MiB
+    #[arg(long, default_value_t = 128, value_name = "MIB", value_parser = memory)]
+    pub memory: usize,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ServeNbd {
+    /// Snapshots: unique prefixes of ids, `latest`, or `STICK:latest`
+    #[arg(required = true, value_name = "SNAPSHOT")]
+    pub snapshots: Vec<String>,
+    /// Where to listen: unix:PATH or tcp:ADDRESS:PORT. What other machines can reach needs TLS
+    #[arg(long, default_value = "tcp:127.0.0.1:10809", value_name = "PLACE")]
+    pub listen: String,
+    /// Let clients write: what they write goes to this file, and the repository is not touched
+    #[arg(long, value_name = "FILE")]
+    pub writable_overlay: Option<PathBuf>,
+    /// The certificate chain for TLS, in PEM
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+    /// The certificate's key, in PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+    /// Let in only clients with a certificate of this authority, in PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_client_ca: Option<PathBuf>,
+    /// The most clients at once
+    #[arg(long, default_value_t = 16, value_name = "NUMBER", value_parser = clients)]
+    pub clients: usize,
+    /// Memory for opened chunks, in MiB
+    #[arg(long, default_value_t = 128, value_name = "MIB", value_parser = memory)]
+    pub memory: usize,
+}
+
+fn clients(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|clients| (1..=1024).contains(clients)).ok_or_else(|| "1 to 1024 was expected".to_owned())
+}
+
+fn memory(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|mib| (8..=65536).contains(mib)).ok_or_else(|| "8 to 65536 was expected".to_owned())
 }
 
 #[derive(Debug, ClapArgs)]

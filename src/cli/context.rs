@@ -21,13 +21,13 @@ use std::sync::Arc;
 /// The surroundings of one command.
 pub(crate) struct Context {
     pub global: Global,
-    pub progress: Progress,
+    pub progress: Arc<Progress>,
     pub cancel: Cancel,
 }
 
 impl Context {
     pub(crate) fn new(global: Global) -> Self {
-        let progress = Progress::new(global.json, global.quiet);
+        let progress = Arc::new(Progress::new(global.json, global.quiet));
         let cancel = Cancel::default();
         let asked = cancel.clone();
         // Without a handler Ctrl-C ends the process at once, which the repository survives as well.

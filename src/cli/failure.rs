@@ -6,6 +6,7 @@ use sheaf::image::ImageError;
 use sheaf::image::vhd::VhdError;
 use sheaf::image::vhdx::VhdxError;
 use sheaf::ops::OpsError;
+use sheaf::ops::browse::BrowseError;
 use sheaf::repo::{RepoError, chain};
 use sheaf::storage::StorageError;
 use std::io::ErrorKind;
@@ -53,6 +54,7 @@ impl From<OpsError> for Failure {
         let (status, hint) = match &error {
             OpsError::Repo(error) => repo(error),
             OpsError::Storage(error) => (FAILED, storage(error)),
+            OpsError::Browse(error) => (FAILED, browse(error)),
             OpsError::Interrupted => (INTERRUPTED, None),
             OpsError::Source { .. } => {
                 (FAILED, Some("no snapshot was made; what was read is stored, and the next backup goes on from there"))
@@ -111,6 +113,12 @@ impl From<RepoError> for Failure {
     }
 }
 
+impl From<BrowseError> for Failure {
+    fn from(error: BrowseError) -> Self {
+        OpsError::from(error).into()
+    }
+}
+
 impl From<StorageError> for Failure {
     fn from(error: StorageError) -> Self {
         OpsError::from(error).into()
@@ -156,6 +164,18 @@ fn repo(error: &RepoError) -> (u8, Option<&'static str>) {
 
 fn storage(error: &StorageError) -> Option<&'static str> {
     error.io_kind().and_then(io_hint)
+}
+
+const fn browse(error: &BrowseError) -> Option<&'static str> {
+    match error {
+        BrowseError::NoSuchName { .. } | BrowseError::NoSuchPartition { .. } | BrowseError::NotAFolder { .. } => {
+            Some("`sheaf ls SNAPSHOT:PATH` shows what there is, and `sheaf find NAME` where a file is")
+        }
+        BrowseError::AmbiguousName { .. } => Some("type the name with its own upper and lower case letters"),
+        BrowseError::NotAFile { .. } => Some("`sheaf extract` copies folders"),
+        BrowseError::Read { .. } => Some("`sheaf check --read-data` says what else is damaged, and what is not"),
+        _ => None,
+    }
 }
 
 const fn io_hint(kind: ErrorKind) -> Option<&'static str> {

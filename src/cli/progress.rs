@@ -126,6 +126,7 @@ const fn name(phase: Phase) -> &'static str {
         Phase::Verify => "verify",
         Phase::CheckStructure => "check-structure",
         Phase::CheckData => "check-data",
+        Phase::Extract => "extract",
         _ => "work",
     }
 }
@@ -139,12 +140,13 @@ const fn title(phase: Phase) -> &'static str {
         Phase::Verify => "Reading back",
         Phase::CheckStructure => "Checking snapshots",
         Phase::CheckData => "Reading packs",
+        Phase::Extract => "Extracting",
         _ => "Working",
     }
 }
 
 const fn counts_bytes(phase: Phase) -> bool {
-    matches!(phase, Phase::Backup | Phase::Restore | Phase::Verify | Phase::CheckData)
+    matches!(phase, Phase::Backup | Phase::Restore | Phase::Verify | Phase::CheckData | Phase::Extract)
 }
 
 fn bar(phase: Phase, total: Option<u64>) -> ProgressBar {

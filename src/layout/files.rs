@@ -51,6 +51,27 @@ pub struct Link {
     pub is_junction: bool,
 }
 
+/// What may stand before a full path: names for the same root of the object manager ([MS-FSCC] §2.1.2.4 has `\??\`).
+const ROOTS: [&str; 4] = ["\\??\\", "\\\\?\\", "\\GLOBAL??\\", "\\DosDevices\\"];
+
+impl Link {
+    /// The part of the target that lies on a volume, and whether it begins at the top of it instead of at the link's folder. Drive
+    /// letters and names of volumes are left out: a path on another drive becomes one on this volume, as most sticks have but one.
+    pub fn on_volume(&self) -> (&str, bool) {
+        let is_relative = self.is_relative && !self.is_junction;
+        let without = ROOTS.iter().find_map(|root| self.target.strip_prefix(root));
+        let path = without.unwrap_or(&self.target);
+        let (first, rest) = path.split_once(['\\', '/']).unwrap_or((path, ""));
+        let is_drive = matches!(first.as_bytes(), [letter, b':'] if letter.is_ascii_alphabetic());
+        let is_volume = without.is_some() && first.starts_with("Volume{");
+        match is_drive || is_volume {
+            true => (rest, true),
+            // A path that is said to be relative and begins with a separator means the top of its own drive.
+            false => (path, !is_relative || without.is_some() || path.starts_with(['\\', '/'])),
+        }
+    }
+}
+
 /// What a node is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NodeKind {

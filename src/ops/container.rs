@@ -7,11 +7,14 @@
 //! - A new container has a place for each byte of the disk that is not a hole.
 
 use super::OpsError;
-use crate::crypto::random_bytes;
+use crate::crypto::{derive, random_bytes};
 use crate::disk::ReadAt;
 use crate::format::manifest::{DiskMap, Origin};
 use crate::format::snapshot::{ContainerFacts, DiskFacts};
+use crate::ids::ObjectId;
 use crate::image::Container;
+
+use crate::image::composed::ComposedFile;
 use crate::image::container::Composed;
 use crate::image::vhd::{self, Geometry, Kind, VhdCreator, VhdIdentity, VhdLayout};
 use crate::image::vhdx::{self, Guid, VhdxIdentity, VhdxLayout, VhdxParameters};
@@ -20,6 +23,7 @@ use crate::repo::view::SnapshotDisk;
 use minicbor::bytes::ByteArray;
 use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 
 /// The block of a new dynamic VHDX, in bytes, up to disks of [`VHDX_BLOCKS`] times as much. Windows takes 32 MiB; a file of small
 /// blocks is about as large as the disk's data, however scattered that is, also where files have no holes.
@@ -121,6 +125,50 @@ pub fn facts_to_keep(container: &Container) -> ContainerFacts {
     }
 }
 
+/// Where identifiers of a new container come from.
+enum Identifiers<'a> {
+    /// Each container is another disk.
+    Random,
+    /// All views of a snapshot are the same one, whoever opens them and when.
+    Of(&'a ObjectId, u8),
+}
+
+impl Identifiers<'_> {
+    fn next<const N: usize>(&mut self) -> Result<[u8; N], OpsError> {
+        match self {
+            Self::Random => random_bytes().map_err(|error| RepoError::from(error).into()),
+            Self::Of(snapshot, count) => {
+                *count = count.wrapping_add(1);
+                let hash = derive::object_id_of_parts(&[b"identifier of a view", snapshot.as_bytes(), &[*count]]);
+                Ok(std::array::from_fn(|index| hash.as_bytes()[index % ObjectId::LENGTH]))
+            }
+        }
+    }
+
+    /// A GUID, marked as a random one (RFC 9562 §5.4; in the file's order the version stands in byte 7).
+    fn next_guid(&mut self) -> Result<Guid, OpsError> {
+        let mut bytes: [u8; 16] = self.next()?;
+        bytes[7] = bytes[7] & 0x0f | 0x40;
+        bytes[8] = bytes[8] & 0x3f | 0x80;
+        Ok(Guid(bytes))
+    }
+}
+
+/// A snapshot as the file that a restore would write: nothing is materialised, and it reads the same each time.
+///
+/// # Errors
+/// As [`compose`].
+pub fn view(disk: &Arc<SnapshotDisk>, format: TargetFormat) -> Result<Arc<dyn ReadAt>, OpsError> {
+    let shared = Arc::clone(disk) as Arc<dyn ReadAt>;
+    match compose_with(disk, format, None, Identifiers::Of(&disk.snapshot().id, 0))? {
+        None => Ok(shared),
+        Some(layout) => match ComposedFile::new(shared, layout) {
+            Ok(file) => Ok(Arc::new(file)),
+            Err(error) => Err(OpsError::Container { format, source: Box::new(error) }),
+        },
+    }
+}
+
 /// Lays a snapshot out as a container; `None` for [`TargetFormat::Raw`]. `block_size` is in bytes; without one it is that of the
 /// container that the disk came in, where it has the same format, or else 2 MiB, and more for a VHDX beyond 2 TiB.
 ///
@@ -131,6 +179,15 @@ pub fn compose(
     format: TargetFormat,
     block_size: Option<u32>,
 ) -> Result<Option<Box<dyn Composed>>, OpsError> {
+    compose_with(disk, format, block_size, Identifiers::Random)
+}
+
+fn compose_with(
+    disk: &SnapshotDisk,
+    format: TargetFormat,
+    block_size: Option<u32>,
+    mut identifiers: Identifiers<'_>,
+) -> Result<Option<Box<dyn Composed>>, OpsError> {
     let facts = &disk.private().disk;
     let kept = |format: &str| facts.container.as_ref().filter(|container| container.format == format);
     let made = |source| OpsError::Container { format, source };
@@ -138,7 +195,7 @@ pub fn compose(
         TargetFormat::Raw => None,
         TargetFormat::Vhd | TargetFormat::VhdFixed => {
             let kept = kept(ContainerFacts::VHD);
-            let identity = vhd_identity(kept, disk.snapshot().record.time_ms)?;
+            let identity = vhd_identity(kept, disk.snapshot().record.time_ms, &mut identifiers)?;
             let layout = if format == TargetFormat::VhdFixed {
                 VhdLayout::fixed(disk.size(), identity)
             } else {
@@ -155,6 +212,7 @@ pub fn compose(
                 disk,
                 format == TargetFormat::VhdxFixed,
                 block_size,
+                &mut identifiers,
             )?;
             let layout = VhdxLayout::new(disk.size(), data(disk.map()), parameters);
             Some(Box::new(layout.map_err(|error| made(Box::new(error)))?))
@@ -168,22 +226,14 @@ fn data(map: &DiskMap) -> impl Iterator<Item = Range<u64>> + '_ {
     kept.map(|segment| segment.extent.start.0..segment.extent.start.0 + segment.extent.length)
 }
 
-fn random<const N: usize>() -> Result<[u8; N], OpsError> {
-    random_bytes().map_err(|error| RepoError::from(error).into())
-}
-
-/// A random GUID, marked as one (RFC 9562 §5.4; in the file's order the version stands in byte 7).
-fn random_guid() -> Result<Guid, OpsError> {
-    let mut bytes: [u8; 16] = random()?;
-    bytes[7] = bytes[7] & 0x0f | 0x40;
-    bytes[8] = bytes[8] & 0x3f | 0x80;
-    Ok(Guid(bytes))
-}
-
-fn vhd_identity(kept: Option<&ContainerFacts>, time_ms: i64) -> Result<VhdIdentity, OpsError> {
+fn vhd_identity(
+    kept: Option<&ContainerFacts>,
+    time_ms: i64,
+    identifiers: &mut Identifiers<'_>,
+) -> Result<VhdIdentity, OpsError> {
     let made = u32::try_from(time_ms / 1000 - VHD_EPOCH_S).unwrap_or_default();
     let Some(kept) = kept else {
-        return Ok(VhdIdentity { identifier: random()?, time_stamp: made, geometry: None, creator: None });
+        return Ok(VhdIdentity { identifier: identifiers.next()?, time_stamp: made, geometry: None, creator: None });
     };
     let four = |text: &str| <[u8; 4]>::try_from(text.as_bytes()).ok();
     let creator = four(&kept.creator).and_then(|application| {
@@ -217,6 +267,7 @@ fn vhdx_parameters(
     disk: &SnapshotDisk,
     is_fixed: bool,
     block_size: Option<u32>,
+    identifiers: &mut Identifiers<'_>,
 ) -> Result<VhdxParameters, OpsError> {
     let sector = |size: Option<u32>| size.filter(|size| matches!(size, 512 | 4096));
     let fits = |size: &u32| disk.size().is_multiple_of(u64::from(*size));
@@ -240,12 +291,12 @@ fn vhdx_parameters(
             creator: kept.map_or_else(|| disk.snapshot().record.tool.clone(), |kept| kept.creator.clone()),
             disk_id: match kept {
                 Some(kept) => Guid(*kept.disk_id),
-                None => random_guid()?,
+                None => identifiers.next_guid()?,
             },
-            file_write_id: random_guid()?,
+            file_write_id: identifiers.next_guid()?,
             data_write_id: match content {
                 Some(id) => Guid(**id),
-                None => random_guid()?,
+                None => identifiers.next_guid()?,
             },
         },
     })
@@ -276,8 +327,15 @@ mod tests {
 
     #[test]
     fn random_identifiers_are_marked_as_such() {
-        let (one, other) = (random_guid().expect("random"), random_guid().expect("random"));
+        let mut random = Identifiers::Random;
+        let (one, other) = (random.next_guid().expect("random"), random.next_guid().expect("random"));
         assert_ne!(one, other);
         assert_eq!(one.to_string().as_bytes()[14], b'4');
+        let snapshot = ObjectId::new([7; 32]);
+        let of = || {
+            let mut identifiers = Identifiers::Of(&snapshot, 0);
+            [identifiers.next_guid().expect("derived"), identifiers.next_guid().expect("derived")]
+        };
+        assert!(of() == of() && of()[0] != of()[1]);
     }
 }

@@ -6,6 +6,7 @@
 //! - Every long step looks at [`Cancel`] at least once in every few megabytes.
 
 pub mod backup;
+pub mod browse;
 pub mod check;
 pub mod container;
 pub mod demo;
@@ -119,6 +120,9 @@ pub enum OpsError {
         /// The first byte that differs.
         offset: DiskOffset,
     },
+    /// Something in a snapshot cannot be looked at.
+    #[error(transparent)]
+    Browse(#[from] browse::BrowseError),
     /// Somebody asked to stop.
     #[error("interrupted")]
     Interrupted,

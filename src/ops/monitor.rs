@@ -2,6 +2,8 @@
 //!
 //! Always true here: methods are called from several threads, return at once, and cannot fail.
 
+use std::sync::Arc;
+
 /// What a verb is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -20,6 +22,8 @@ pub enum Phase {
     CheckStructure,
     /// Reading packs.
     CheckData,
+    /// Writing files.
+    Extract,
 }
 
 /// Work that was done.
@@ -51,4 +55,18 @@ impl Monitor for Silent {
     fn begin(&self, _: Phase, _: Option<u64>) {}
     fn advance(&self, _: Advance) {}
     fn warn(&self, _: &str) {}
+}
+
+impl<M: Monitor + ?Sized> Monitor for Arc<M> {
+    fn begin(&self, phase: Phase, total: Option<u64>) {
+        (**self).begin(phase, total);
+    }
+
+    fn advance(&self, advance: Advance) {
+        (**self).advance(advance);
+    }
+
+    fn warn(&self, text: &str) {
+        (**self).warn(text);
+    }
 }

@@ -106,17 +106,29 @@ fn start(repository: &Arc<Repository>, index: &Arc<Index>, cache: &Arc<ChunkCach
     for _ in 0..threads {
         let Ok(session) = ReadSession::new(Arc::clone(repository), index) else { continue };
         let (jobs, cache) = (jobs.clone(), Arc::clone(cache));
-        let spawned =
-            std::thread::Builder::new().name("read-ahead".to_owned()).spawn(move || work(session, &jobs, &cache));
+        let (repository, index) = (Arc::clone(repository), Arc::clone(index));
+        let spawned = std::thread::Builder::new()
+            .name("read-ahead".to_owned())
+            .spawn(move || work(session, &jobs, &cache, &repository, &index));
         running += usize::from(spawned.is_ok());
     }
     (running > 0).then_some(sender)
 }
 
-fn work(mut session: ReadSession, jobs: &Receiver<Job>, cache: &ChunkCache) {
+fn work(
+    mut session: ReadSession,
+    jobs: &Receiver<Job>,
+    cache: &ChunkCache,
+    repository: &Arc<Repository>,
+    index: &Arc<Index>,
+) {
     for Job { domain, key } in jobs {
-        // The reader meets the same error and tells it.
-        _ = cache.get(derive::chunk_id(&key), || session.read(domain, &key));
+        // The reader meets the same error and tells it. It may be that the chunk is newer than the state of the index that is asked.
+        if cache.get(derive::chunk_id(&key), || session.bring(domain, &key)).is_err()
+            && let Ok(newer) = ReadSession::new(Arc::clone(repository), index)
+        {
+            session = newer;
+        }
     }
 }
 

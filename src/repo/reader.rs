@@ -122,6 +122,14 @@ impl ReadSession {
         Ok(plain)
     }
 
+    /// As [`ReadSession::read`], and where the chunk is missing that is all that is said.
+    pub(super) fn bring(&mut self, domain: Domain, key: &ChunkKey) -> Result<Vec<u8>, RepoError> {
+        let location = self.locate(&derive::chunk_id(key))?;
+        let mut plain = vec![0; location.entry.plain_length as usize];
+        self.read_located(domain, key, &location, &mut plain)?;
+        Ok(plain)
+    }
+
     /// Reads a chunk into a buffer of exactly its length.
     ///
     /// # Errors

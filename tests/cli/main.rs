@@ -17,6 +17,7 @@ mod documents;
 #[allow(dead_code, reason = "shared with the tests of Windows, which use all of it")]
 mod hive;
 mod layout;
+mod look;
 #[path = "../vhd/make.rs"]
 #[allow(dead_code, reason = "shared with the tests of VHD, which use all of it")]
 mod make;
@@ -27,6 +28,7 @@ mod model;
 #[allow(dead_code, reason = "shared with the tests of NTFS, which use all of it")]
 mod ntfs;
 mod passwords;
+mod served;
 mod snapshots;
 mod support;
 mod targets;
@@ -39,8 +41,25 @@ use std::process::Stdio;
 use support::{Run, World, noise};
 
 /// Every command, as `--help` lists them.
-const COMMANDS: [&str; 10] =
-    ["init", "backup", "snapshots", "restore", "check", "stats", "cache", "completions", "demo", "help"];
+const COMMANDS: [&str; 17] = [
+    "init",
+    "backup",
+    "snapshots",
+    "restore",
+    "ls",
+    "find",
+    "dump",
+    "extract",
+    "diff",
+    "mount",
+    "serve-nbd",
+    "check",
+    "stats",
+    "cache",
+    "completions",
+    "demo",
+    "help",
+];
 
 #[test]
 fn every_command_explains_itself() {

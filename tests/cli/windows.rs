@@ -14,7 +14,7 @@ const HIVE: &[u8] = include_bytes!("../windows/hives/windows-11.hive");
 const SAID: &str = "Windows 11 Pro 23H2, build 22631.3007";
 
 /// An NTFS volume of 16 MiB that was filled by `fill`, given its folder at the top.
-fn volume(world: &World, fill: impl FnOnce(&Path)) -> Option<Vec<u8>> {
+pub(crate) fn volume(world: &World, fill: impl FnOnce(&Path)) -> Option<Vec<u8>> {
     let (path, mount) = (world.path("volume"), world.path("mount"));
     fs::create_dir_all(&mount).unwrap();
     if !make(&path, 16 << 20, 4096, 512) {
@@ -34,7 +34,7 @@ fn install(top: &Path, hive: &[u8]) {
 }
 
 /// A disk with a master boot record and one partition of this content at 1 MiB.
-fn disk(partition: &[u8]) -> Vec<u8> {
+pub(crate) fn disk(partition: &[u8]) -> Vec<u8> {
     let mut disk = vec![0; MIB as usize];
     disk[446 + 4] = 7;
     disk[446 + 8..446 + 12].copy_from_slice(&2048_u32.to_le_bytes());
@@ -42,6 +42,15 @@ fn disk(partition: &[u8]) -> Vec<u8> {
     disk[510..512].copy_from_slice(&[0x55, 0xaa]);
     disk.extend(partition);
     disk
+}
+
+/// A VHDX that holds a disk.
+pub(crate) fn container(disk: &[u8]) -> Vec<u8> {
+    let mut model = Model::new(disk.len() as u64);
+    for (index, bytes) in disk.chunks(1 << 20).enumerate().filter(|(_, bytes)| bytes.iter().any(|byte| *byte != 0)) {
+        model.write(index as u64 * MIB, bytes);
+    }
+    build::image(&model, MIB, 512, false)
 }
 
 fn volumes(world: &World) -> Vec<Value> {
@@ -66,12 +75,7 @@ fn the_windows_on_a_partition_is_shown() {
 fn the_windows_on_a_disk_in_a_file_is_shown() {
     let world = World::new();
     let Some(inner) = volume(&world, |top| install(top, HIVE)) else { return };
-    let inner = disk(&inner);
-    let mut model = Model::new(inner.len() as u64);
-    for (index, bytes) in inner.chunks(1 << 20).enumerate().filter(|(_, bytes)| bytes.iter().any(|byte| *byte != 0)) {
-        model.write(index as u64 * MIB, bytes);
-    }
-    let container = build::image(&model, MIB, 512, false);
+    let container = container(&disk(&inner));
     let Some(outer) = volume(&world, |top| fs::write(top.join("disk.vhdx"), container).unwrap()) else { return };
     world.file("ana.img", &disk(&outer));
     world.backup("ana.img", "ana");

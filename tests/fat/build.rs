@@ -136,6 +136,29 @@ impl Fat {
     }
 }
 
+/// The parts of a long name, as they stand in front of the entry with the short one.
+pub(crate) fn long_name(name: &[u16], short: &[u8; 11]) -> Vec<[u8; 32]> {
+    let checksum = short.iter().fold(0_u8, |sum, byte| sum.rotate_right(1).wrapping_add(*byte));
+    let parts = name.chunks(13).enumerate().map(|(index, units)| {
+        let mut units = units.to_vec();
+        // A NUL, where there is room for it, and nothing behind.
+        units.extend((units.len() < 13).then_some(0));
+        units.resize(13, 0xffff);
+        let bytes: Vec<u8> = units.into_iter().flat_map(u16::to_le_bytes).collect();
+        let last = if (index + 1) * 13 >= name.len() { 0x40 } else { 0 };
+        let mut part = [0; 32];
+        put(&mut part, 0, &[(index as u8 + 1) | last]);
+        put(&mut part, 1, &bytes[..10]);
+        put(&mut part, 11, &[0x0f, 0, checksum]);
+        put(&mut part, 14, &bytes[10..22]);
+        put(&mut part, 28, &bytes[22..]);
+        part
+    });
+    let mut parts: Vec<_> = parts.collect();
+    parts.reverse();
+    parts
+}
+
 /// An exFAT volume with 512 bytes a sector; cluster 2 is the bitmap, 3 the up-case table, 4 the root directory.
 pub(crate) struct ExFat {
     pub(crate) bytes: Vec<u8>,
@@ -201,6 +224,15 @@ impl ExFat {
         volume
     }
 
+    /// A volume of some other program; it has sectors of 512 bytes and one table.
+    pub(crate) fn of(bytes: Vec<u8>) -> Self {
+        let field = |at: usize| bytes[at..].first_chunk().map_or(0, |field| u32::from_le_bytes(*field));
+        let [table, table_length, heap, clusters] = [80, 84, 88, 92].map(field);
+        let cluster = SECTOR << bytes[109];
+        let [table, table_length, heap] = [table, table_length, heap].map(|sectors| sectors as usize * SECTOR);
+        Self { bytes, cluster, table, table_length, heap, clusters, tables: 1 }
+    }
+
     /// An entry of the root directory for the bitmap or the up-case table.
     pub(crate) fn special(&mut self, index: usize, kind: u8, first: u32, length: u64) {
         let mut entry = vec![kind];
@@ -256,19 +288,45 @@ impl ExFat {
         clusters.iter().for_each(|cluster| self.use_cluster(*cluster, true));
     }
 
-    /// Writes the entries of a file or a directory, three of them from `index` on.
+    /// Writes the entries of a file or a directory with the name `a`, three of them from `index` on.
     pub(crate) fn file(&mut self, directory: usize, index: usize, file: &File) {
-        let mut set = vec![0x85, 2, 0, 0, if file.directory { 0x10 } else { 0x20 }];
-        set.resize(32, 0);
-        set.extend([0xc0, if file.contiguous { 3 } else { 1 }, 0, 1, 0, 0, 0, 0]);
-        set.extend(file.valid.to_le_bytes());
-        set.extend([0; 4]);
-        set.extend(file.first.to_le_bytes());
-        set.extend(file.length.to_le_bytes());
-        set.extend([0xc1, 0, b'a']);
-        set.resize(96, 0);
-        seal_set(&mut set);
-        put(&mut self.bytes, directory + index * 32, &set);
+        put(&mut self.bytes, directory + index * 32, &file_set("a", &[0; 17], file));
+    }
+}
+
+/// The entries of a file or a directory. `stamps` are the bytes of the first one that say when: made, written and read, four bytes
+/// each; hundredths of the first two; and the zones of all three.
+pub(crate) fn file_set(name: &str, stamps: &[u8; 17], file: &File) -> Vec<u8> {
+    let units: Vec<u16> = name.encode_utf16().collect();
+    let upper = |unit: u16| char::from_u32(u32::from(unit)).map_or(unit, |text| single_upper(text) as u16);
+    let bytes = units.iter().flat_map(|unit| upper(*unit).to_le_bytes());
+    let hash = bytes.fold(0_u16, |sum, byte| sum.rotate_right(1).wrapping_add(u16::from(byte)));
+    let parts = units.chunks(15);
+    let mut set = vec![0x85, 1 + parts.len() as u8, 0, 0, if file.directory { 0x10 } else { 0x20 }, 0, 0, 0];
+    set.extend(stamps);
+    set.resize(32, 0);
+    set.extend([0xc0, if file.contiguous { 3 } else { 1 }, 0, units.len() as u8]);
+    set.extend(hash.to_le_bytes());
+    set.extend([0; 2]);
+    set.extend(file.valid.to_le_bytes());
+    set.extend([0; 4]);
+    set.extend(file.first.to_le_bytes());
+    set.extend(file.length.to_le_bytes());
+    for (index, part) in parts.enumerate() {
+        set.extend([0xc1, 0]);
+        set.extend(part.iter().copied().flat_map(u16::to_le_bytes));
+        set.resize(96 + index * 32, 0);
+    }
+    seal_set(&mut set);
+    set
+}
+
+/// The letter in upper case, where that is one letter.
+fn single_upper(letter: char) -> char {
+    let mut upper = letter.to_uppercase();
+    match (upper.next(), upper.next()) {
+        (Some(upper), None) => upper,
+        _ => letter,
     }
 }
 

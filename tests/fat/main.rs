@@ -4,8 +4,14 @@
 mod build;
 mod check;
 mod exfat;
+mod exfat_files;
+mod exfat_trees;
 mod fat;
+mod fat_files;
+mod named;
 mod tools;
+mod trees;
+mod walk;
 
 use sheaf::disk::{DiskOffset, Extent, ReadAt};
 use sheaf::layout::{Claims, Content};

@@ -12,10 +12,10 @@ use std::path::Path;
 use std::process::Command;
 
 /// Runs a program and gives what it printed; `None`, and a word about it, where it is not installed.
-fn run(program: &str, arguments: &[&str]) -> Option<String> {
+pub(super) fn run(program: &str, arguments: &[&str]) -> Option<String> {
     let mut command = Command::new(program);
-    // A label with an umlaut is one in this locale, whatever the machine's is.
-    command.args(arguments).env("LC_ALL", "C.UTF-8").env("MTOOLS_SKIP_CHECK", "1");
+    // A label with an umlaut is one in this locale, whatever the machine's is; FAT has no time zones.
+    command.args(arguments).env("LC_ALL", "C.UTF-8").env("TZ", "UTC").env("MTOOLS_SKIP_CHECK", "1");
     let Ok(output) = command.output() else {
         eprintln!("skipped: `{program}` does not run here");
         return None;
@@ -25,12 +25,12 @@ fn run(program: &str, arguments: &[&str]) -> Option<String> {
     Some(text)
 }
 
-fn sparse(path: &Path, size: u64) {
+pub(super) fn sparse(path: &Path, size: u64) {
     File::create(path).and_then(|file| file.set_len(size)).expect("created");
 }
 
 /// Bytes that occur once: a count, and a seed in each line.
-fn content(seed: usize, length: usize) -> Vec<u8> {
+pub(super) fn content(seed: usize, length: usize) -> Vec<u8> {
     (0..).flat_map(|line| format!("file {seed} line {line}\n").into_bytes()).take(length).collect()
 }
 

@@ -44,7 +44,7 @@ const SYSTEM_WORDS: [&str; 8] =
     ["target_os", "target_family", "rustix", "libc", "unix", "windows", "windows_sys", "linux"];
 
 /// Files that may name an operating system. All others run wherever the standard library does.
-const SYSTEM_FILES: [(&str, &str); 10] = [
+const SYSTEM_FILES: [(&str, &str); 18] = [
     ("disk.rs", "reading and writing at an offset has a name of its own in each system"),
     ("image/mod.rs", "chooses the module of the system"),
     ("image/linux.rs", "Linux: sizes, holes, exclusive use, zeroing"),
@@ -53,6 +53,14 @@ const SYSTEM_FILES: [(&str, &str); 10] = [
     ("storage/codes.rs", "numbers of failures that the standard library has no name for"),
     ("storage/local.rs", "making a name durable"),
     ("storage/local/temporary.rs", "locks are another matter on Windows"),
+    ("ops/browse/links.rs", "making a symbolic link"),
+    ("serve/nbd/overlay/system.rs", "who may read a new file, and making a hole in one"),
+    ("serve/nbd/socket.rs", "sockets in the file system, which not every system has"),
+    ("serve/mod.rs", "a mount is made by the kernel of Linux"),
+    ("serve/mount/mod.rs", "Linux: mounting, and who mounts"),
+    ("serve/mount/point.rs", "Linux: taking mounts away, also dead ones"),
+    ("cli/args.rs", "a command that only Linux has"),
+    ("cli/commands/mod.rs", "a command that only Linux has"),
     ("cli/context.rs", "where caches lie"),
     ("cli/password.rs", "the shell of a password command, and who can read a password file"),
 ];

@@ -3,10 +3,12 @@
 use std::io::{Seek, SeekFrom, Write};
 
 use crate::judge::{bytes, claims, contents, extents, notes, unclaimed};
+use crate::look::{all_of, open, reads_the_same, tree};
 use crate::scale::Image;
 use crate::tools::{Mounted, make, run};
 use sheaf::disk::ReadAt;
 use sheaf::layout::Content;
+use sheaf::layout::files::FileSystem;
 use sheaf::layout::ntfs::NtfsVolume;
 
 #[test]
@@ -97,4 +99,18 @@ fn fragmented_sparse_and_named_content_of_a_mounted_volume() {
     assert!(streams.contains(&with_zeros), "the sparse file");
     let most = claims.streams().map(|(_, extents)| extents.len()).max().unwrap();
     assert!(most * 3 > 1024, "the large file is in {most} runs only, which one record could hold");
+
+    // And as files.
+    let files = open(&path);
+    let tree = tree(&files);
+    let content = |name: &str| files.open(tree[name].0, None).unwrap();
+    reads_the_same(&*content("/large"), &large);
+    assert_eq!(tree["/large"].1.size, large.len() as u64);
+    let sparse = [&head[..], &vec![0; (8 << 20) - 5000], &tail].concat();
+    reads_the_same(&*content("/sparse"), &sparse);
+    assert!(tree["/sparse"].1.allocated < 32 << 10, "{:?}", tree["/sparse"].1);
+    reads_the_same(&*files.open(tree["/large"].0, Some("stream")).unwrap(), &named);
+    for (kept, index) in kept.iter().zip((1..5000).step_by(2)) {
+        assert!(all_of(&*content(&format!("/file {index}"))) == *kept, "file {index}");
+    }
 }

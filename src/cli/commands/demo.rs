@@ -5,16 +5,19 @@ use crate::cli::context::Context;
 use crate::cli::failure::{DONE, FAILED, Failure};
 use crate::cli::output::{self, bytes};
 use sheaf::crypto::password::{Password, PasswordCost};
+use sheaf::disk::ReadAt;
 use sheaf::format::config::{Chunking, Config, ConfigRecord};
 use sheaf::format::snapshot::DiskFacts;
 use sheaf::image::RawDisk;
+use sheaf::layout::Keep;
 use sheaf::ops::backup::{BackupPlan, BackupReport, BackupRequest, WallTime, backup};
+use sheaf::ops::browse::{Browser, DiskPath, Target, copy_content, resolve};
 use sheaf::ops::check::{Depth, check};
 use sheaf::ops::container::TargetFormat;
-use sheaf::ops::demo::{make_stick, use_stick};
+use sheaf::ops::demo::{DOCUMENT, make_stick, use_stick};
 use sheaf::ops::monitor::Silent;
 use sheaf::ops::restore::{RestorePlan, RestoreRequest};
-use sheaf::ops::session;
+use sheaf::ops::{OpsError, session};
 use sheaf::repo::open::{InitOptions, Repository};
 use sheaf::repo::reader::ChunkStore;
 use sheaf::repo::snapshots;
@@ -100,9 +103,16 @@ fn demo(context: &Context, folder: &Path) -> Result<(), Failure> {
         }
         context.say(&format!("Restored snapshot {}: the same, byte for byte.", report.snapshot.short()));
     }
+    let bytes_of_file = take_out(context, &store, &first, &folder.join("stick-before.img"))?;
+    context.say(&format!(
+        "Took {DOCUMENT} out of snapshot {}: {}, the same.",
+        first.snapshot.short(),
+        bytes(bytes_of_file)
+    ));
     if context.global.json {
         output::json(&serde_json::json!({
             "ok": true,
+            "bytes_of_file": bytes_of_file,
             "snapshots": [first.snapshot.to_string(), second.snapshot.to_string()],
             "bytes_new": [first.counts.bytes_new, second.counts.bytes_new],
             "bytes_stored": [first.counts.bytes_stored, second.counts.bytes_stored],
@@ -111,12 +121,34 @@ fn demo(context: &Context, folder: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Reads one file out of a snapshot, and out of the image that it was made of; returns its bytes.
+fn take_out(context: &Context, store: &ChunkStore, report: &BackupReport, original: &Path) -> Result<u64, Failure> {
+    let snapshot = snapshots::read(&store.repository, report.snapshot)?;
+    let disks: [Arc<dyn ReadAt>; 2] =
+        [Arc::new(SnapshotDisk::open(store.clone(), snapshot)?), Arc::new(RawDisk::open(original)?)];
+    let mut contents = Vec::new();
+    for disk in disks {
+        let Target::Node(found) = resolve(&Browser::open(disk)?, &DiskPath::parse(DOCUMENT)?, false, false)? else {
+            return Err(defect("a file is a disk"));
+        };
+        let mut content = Vec::new();
+        copy_content(&*found.open(None)?, DOCUMENT, &mut content, &context.cancel)?;
+        contents.push(content);
+    }
+    match contents.as_slice() {
+        [one, other] if one == other => Ok(one.len() as u64),
+        _ => Err(defect("a file that was taken out differs")),
+    }
+}
+
 fn defect(message: &str) -> Failure {
     Failure { status: FAILED, message: format!("{message}: this is a defect of sheaf, please report it"), hint: None }
 }
 
 fn back_up(context: &Context, store: &ChunkStore, stick: &Path, title: &str) -> Result<BackupReport, Failure> {
-    let source = RawDisk::open(stick)?;
+    let source: Arc<dyn ReadAt> = Arc::new(RawDisk::open(stick)?);
+    let gone = |source| OpsError::Source { source_name: stick.display().to_string(), source };
+    let plan = BackupPlan::make(&source, Keep::default()).map_err(gone)?;
     let now = jiff::Zoned::now();
     let request = BackupRequest {
         stick: "demo".to_owned(),
@@ -130,7 +162,7 @@ fn back_up(context: &Context, store: &ChunkStore, stick: &Path, title: &str) -> 
         disk: DiskFacts { sector_size: 512, source: stick.display().to_string(), ..DiskFacts::default() },
         tool: TOOL.to_owned(),
     };
-    let report = backup(store, &source, &BackupPlan::none(&source), request, &Silent, &context.cancel)?;
+    let report = backup(store, &*source, &plan, request, &Silent, &context.cancel)?;
     context.say(&format!(
         "Snapshot {}, {title}{} new, stored in {}.",
         report.snapshot.short(),

@@ -4,8 +4,17 @@ mod backup;
 mod cache;
 mod check;
 mod demo;
+mod diff;
+mod dump;
+mod extract;
+mod find;
 mod init;
+mod look;
+mod ls;
+#[cfg(target_os = "linux")]
+mod mount;
 mod restore;
+mod serve_nbd;
 mod snapshots;
 mod stats;
 
@@ -23,6 +32,14 @@ pub(crate) fn run(context: &Context, command: Command) -> Result<u8, Failure> {
         Command::Backup(args) => backup::run(context, args),
         Command::Snapshots(args) => snapshots::run(context, &args),
         Command::Restore(args) => restore::run(context, &args),
+        Command::Ls(args) => ls::run(context, &args),
+        Command::Find(args) => find::run(context, &args),
+        Command::Dump(args) => dump::run(context, &args),
+        Command::Extract(args) => extract::run(context, &args),
+        Command::Diff(args) => diff::run(context, &args),
+        #[cfg(target_os = "linux")]
+        Command::Mount(args) => mount::run(context, &args),
+        Command::ServeNbd(args) => serve_nbd::run(context, &args),
         Command::Check(args) => check::run(context, &args),
         Command::Stats(args) => stats::run(context, &args),
         Command::Cache(args) => cache::run(context, args.action),

@@ -1,14 +1,15 @@
-//! Bits of little-endian words of 16 bits, the highest bit of a word first, with bytes in between: what XPRESS and LZX are written in.
+//! Bits of little-endian words of 16 bits, the highest bit of a word first, with bytes in between: what XPRESS and LZX are
+//! written in.
 //!
 //! Always true here:
 //! - `count` bits of `buffer` are loaded, from its top; all bits below are zero.
-//! - Behind the end of the input there are zeros to look at; that one of them was taken is an error, at the next [`Bits::refill`] or
-//!   [`Bits::check`].
+//! - Behind the end of the input there are zeros to look at; that one of them was taken is an error, at the next
+//!   [`Bits::refill`] or [`Bits::check`].
 
 use super::CompressedError;
 
-/// A reader of bits.
-#[derive(Debug)]
+/// A reader of bits. Small enough to be handed on by value, which keeps it in registers where it matters.
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Bits<'a> {
     input: &'a [u8],
     /// Where the next word, or byte, is loaded from.
@@ -51,12 +52,15 @@ impl<'a> Bits<'a> {
                 self.count += 32;
                 Ok(())
             }
-            None => self.refill_at_end(),
+            None => {
+                *self = self.refilled_at_end()?;
+                Ok(())
+            }
         }
     }
 
     #[cold]
-    fn refill_at_end(&mut self) -> Result<(), CompressedError> {
+    fn refilled_at_end(mut self) -> Result<Self, CompressedError> {
         self.check()?;
         while self.count < Self::FILLED {
             match self.input.get(self.next..).and_then(<[u8]>::first_chunk::<2>) {
@@ -68,7 +72,7 @@ impl<'a> Bits<'a> {
             }
             self.count += 16;
         }
-        Ok(())
+        Ok(self)
     }
 
     /// Checks that no more bits were taken than there are.
@@ -104,8 +108,8 @@ impl<'a> Bits<'a> {
         value
     }
 
-    /// Gives words back that were loaded early, so that at least `keep` bits stay and fewer than a word above that. Bytes that stand
-    /// among the words are then next.
+    /// Gives words back that were loaded early, so that at least `keep` bits stay and fewer than a word above that. Bytes
+    /// that stand among the words are then next.
     pub(super) const fn give_back(&mut self, keep: u32) {
         let words = self.count.saturating_sub(keep) / 16;
         let zeros = if self.beyond / 16 < words { self.beyond / 16 } else { words };

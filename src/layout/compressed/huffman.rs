@@ -11,8 +11,8 @@ pub(super) const LONGEST: u32 = 16;
 /// How many numbers of [`LONGEST`] bits there are: a codeword of n bits takes 2^(16 - n) of them.
 const SPACE: u32 = 1 << LONGEST;
 
-/// A code for symbols below `SYMBOLS`. Codewords that are not longer than the logarithm of `ENTRIES`, a power of two, are looked up
-/// at once; the others, which are rare, are found by their length.
+/// A code for symbols below `SYMBOLS`. Codewords that are not longer than the logarithm of `ENTRIES`, a power of two, are
+/// looked up at once; the others, which are rare, are found by their length.
 #[derive(Debug)]
 pub(super) struct Code<const SYMBOLS: usize, const ENTRIES: usize> {
     /// For the bits that come next, the symbol times 16, and the length of its codeword; 0 where it is longer.
@@ -50,7 +50,8 @@ impl<const SYMBOLS: usize, const ENTRIES: usize> Code<SYMBOLS, ENTRIES> {
         }
     }
 
-    /// Makes it the code whose codewords have these lengths; 0 for a symbol that does not occur. `what` and `at` are for the error.
+    /// Makes it the code whose codewords have these lengths; 0 for a symbol that does not occur. `what` and `at` are for the
+    /// error.
     ///
     /// # Errors
     /// [`CompressedError::Malformed`] when the codewords do not fill the space or take more than it, or one is too long. No
@@ -119,22 +120,25 @@ impl<const SYMBOLS: usize, const ENTRIES: usize> Code<SYMBOLS, ENTRIES> {
             bits.skip(u32::from(entry & 15));
             return Ok(usize::from(entry >> 4));
         }
-        self.decode_long(bits, what)
+        match self.decode_long(bits.peek(LONGEST)) {
+            Some((symbol, length)) => {
+                bits.skip(length);
+                Ok(symbol)
+            }
+            None => Err(CompressedError::malformed(what, bits.position(), "a symbol", "a code without any")),
+        }
     }
 
+    /// The symbol that these bits begin with, and the length of its codeword.
     #[cold]
-    fn decode_long(&self, bits: &mut Bits<'_>, what: &'static str) -> Result<usize, CompressedError> {
-        let ahead = bits.peek(LONGEST);
+    fn decode_long(&self, ahead: u32) -> Option<(usize, u32)> {
         for (length, group) in (0..).zip(&self.groups).skip(Self::AT_ONCE as usize + 1) {
-            if ahead >= group.end {
-                continue;
+            if ahead < group.end {
+                let index = group.index + (ahead.saturating_sub(group.first) >> (LONGEST - length)) as usize;
+                return self.sorted.get(index).map(|symbol| (usize::from(*symbol), length));
             }
-            let index = group.index + (ahead.saturating_sub(group.first) >> (LONGEST - length)) as usize;
-            let Some(symbol) = self.sorted.get(index) else { break };
-            bits.skip(length);
-            return Ok(usize::from(*symbol));
         }
-        Err(CompressedError::malformed(what, bits.position(), "a symbol", "a code without any"))
+        None
     }
 }
 

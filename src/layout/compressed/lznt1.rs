@@ -1,5 +1,5 @@
-//! LZNT1, the codec of NTFS's compression attribute ([MS-XCA] 2.5): chunks of 4 KiB, each of them with a header that says how long it
-//! is, and of bytes and matches where it is compressed.
+//! LZNT1, the codec of NTFS's compression attribute ([MS-XCA] 2.5): chunks of 4 KiB, each of them with a header that says how
+//! long it is, and of bytes and matches where it is compressed.
 //!
 //! Always true here: every chunk begins at a multiple of 4 KiB of the output, and its matches lie in itself.
 
@@ -18,9 +18,9 @@ const SIGNATURE_IS: u16 = 0x3000;
 /// The chunk is compressed.
 const IS_COMPRESSED: u16 = 0x8000;
 
-/// Decompresses the chunks of `input`, and returns how many bytes of `out` came out; what the others hold is unspecified, and the
-/// caller has zeros there. A header of zeros ends it, as do the end of the input and a full buffer. A chunk that gives less than 4 KiB
-/// and is followed by another has zeros behind it.
+/// Decompresses the chunks of `input`, and returns how many bytes of `out` came out; what the others hold is unspecified, and
+/// the caller has zeros there. A header of zeros ends it, as do the end of the input and a full buffer. A chunk that gives
+/// less than 4 KiB and is followed by another has zeros behind it.
 ///
 /// # Errors
 /// [`CompressedError`] with the place in the input.
@@ -29,7 +29,8 @@ pub fn lznt1(input: &[u8], out: &mut [u8]) -> Result<usize, CompressedError> {
     loop {
         let rest = input.get(at..).unwrap_or_default();
         let header = match rest {
-            // A byte is left over where a header does not fit; what is compressed to less than its clusters has zeros behind it.
+            // A byte is left over where a header does not fit; what is compressed to less than its clusters has zeros behind
+            // it.
             [] | [0] => return Ok(written),
             [_] => return Err(CompressedError::Ended { expected: "the header of a chunk", at: input.len() }),
             [low, high, ..] => u16::from_le_bytes([*low, *high]),
@@ -116,8 +117,8 @@ fn too_long(room: usize, at: usize, found: usize) -> CompressedError {
     CompressedError::malformed("a chunk", at, format_args!("at most {room} bytes"), format_args!("{found} or more"))
 }
 
-/// How many of a match's 16 bits are the distance: as many as a distance needs that reaches back to the beginning of the chunk, and
-/// at least 4.
+/// How many of a match's 16 bits are the distance: as many as a distance needs that reaches back to the beginning of the
+/// chunk, and at least 4.
 const fn distance_bits(written: usize) -> u32 {
     let needed = usize::BITS - written.saturating_sub(1).leading_zeros();
     // 12 is reached at 2049 bytes, and a chunk has 4096.

@@ -5,10 +5,11 @@
 //! Always true here:
 //! - Any input ends with output or with an error, and the time goes with the length of input and output.
 //! - Nothing is allocated but the words of an error, and the tables are as large for a hostile input as for a sound one.
-//! - A match copies from the output of this call alone, so the result depends on the input and the output's length and on nothing
-//!   that was decompressed before.
+//! - A match copies from the output of this call alone, so the result depends on the input and the output's length and on
+//!   nothing that was decompressed before.
 
 mod bits;
+mod calls;
 mod huffman;
 mod lznt1;
 mod lzx;
@@ -63,11 +64,12 @@ impl CompressedError {
     }
 }
 
-/// How many bytes the fast way of [`repeat`] moves at once; it may write that many behind the match, where output is still to come.
+/// How many bytes the fast way of [`repeat`] moves at once; it may write that many behind the match, where output is still to
+/// come.
 const STEP: usize = 8;
 
-/// Repeats `length` bytes that begin `distance` before `at`, where the output continues; the two may overlap. `input_at` is for the
-/// error.
+/// Repeats `length` bytes that begin `distance` before `at`, where the output continues; the two may overlap. `input_at` is
+/// for the error.
 ///
 /// # Errors
 /// [`CompressedError::Malformed`] for a match that begins before the output or ends behind it.

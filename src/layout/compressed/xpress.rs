@@ -1,11 +1,12 @@
 //! XPRESS with Huffman codes ([MS-XCA] 2.1 and 2.2), the codec of system compression with chunks of 4, 8 and 16 KiB.
 //!
-//! A block gives 64 KiB of output, the last one what is left. It begins with the lengths of 512 codewords, and goes on with symbols:
-//! 256 of them are bytes, and each of the others is a match. The high half of a match's symbol, of 8 bits, is how many bits the
-//! distance has behind its highest one, and the low half is the length, or says that it stands in bytes among the words of bits.
+//! A block gives 64 KiB of output, the last one what is left. It begins with the lengths of 512 codewords, and goes on with
+//! symbols: 256 of them are bytes, and each of the others is a match. The high half of a match's symbol, of 8 bits, is how
+//! many bits the distance has behind its highest one, and the low half is the length, or says that it stands in bytes among
+//! the words of bits.
 //!
-//! Always true here: the words of bits are loaded as early as the specification has them loaded when a byte among them is read, which
-//! is with 16 to 31 bits left.
+//! Always true here: the words of bits are loaded as early as the specification has them loaded when a byte among them is
+//! read, which is with 16 to 31 bits left.
 
 use super::bits::Bits;
 use super::huffman::Code;
@@ -44,8 +45,8 @@ impl Xpress {
         Self { code: Code::new() }
     }
 
-    /// Fills `out` from `input`, which is one compressed buffer; of system compression, one chunk that takes fewer bytes than it
-    /// gives (one that takes as many is stored as it is). What follows in `input` is not looked at.
+    /// Fills `out` from `input`, which is one compressed buffer; of system compression, one chunk that takes fewer bytes than
+    /// it gives (one that takes as many is stored as it is). What follows in `input` is not looked at.
     ///
     /// # Errors
     /// [`CompressedError`] with the place in the input; what `out` holds is unspecified then.
@@ -75,11 +76,12 @@ impl Xpress {
     }
 
     /// Decompresses a block, and returns where its output ends.
-    fn block(&self, bits: &mut Bits<'_>, out: &mut [u8], mut at: usize) -> Result<usize, CompressedError> {
+    fn block(&self, from: &mut Bits<'_>, out: &mut [u8], mut at: usize) -> Result<usize, CompressedError> {
+        let mut bits = *from;
         let end = out.len().min(at.saturating_add(BLOCK));
         while at < end {
             bits.refill()?;
-            let symbol = self.code.decode(bits, "a symbol")?;
+            let symbol = self.code.decode(&mut bits, "a symbol")?;
             // The symbol 256 at the end of all output says that it is the end; it is not read here.
             let Some(pair) = symbol.checked_sub(FIRST_MATCH) else {
                 if let Some(byte) = out.get_mut(at) {
@@ -89,7 +91,11 @@ impl Xpress {
                 continue;
             };
             let length = match pair % 16 {
-                LONG => long(bits)?,
+                LONG => {
+                    let length;
+                    (length, bits) = long(bits)?;
+                    length
+                }
                 short => short + SHORTEST,
             };
             let distance_bits = (pair / 16) as u32;
@@ -98,18 +104,19 @@ impl Xpress {
             at += length;
         }
         bits.check()?;
+        *from = bits;
         Ok(at)
     }
 }
 
 /// Reads a length that stands in bytes: one, or two where that is not enough, or four.
 #[cold]
-fn long(bits: &mut Bits<'_>) -> Result<usize, CompressedError> {
+fn long(mut bits: Bits<'_>) -> Result<(usize, Bits<'_>), CompressedError> {
     const WHAT: &str = "the length of a match";
     bits.give_back(16);
     let [byte] = bits.array(WHAT)?;
     if byte != LONGER {
-        return Ok(usize::from(byte) + LONG + SHORTEST);
+        return Ok((usize::from(byte) + LONG + SHORTEST, bits));
     }
     let at = bits.byte_position();
     let length = match u16::from_le_bytes(bits.array(WHAT)?) {
@@ -120,7 +127,7 @@ fn long(bits: &mut Bits<'_>) -> Result<usize, CompressedError> {
     if length < LONG {
         return Err(CompressedError::malformed(WHAT, at, "at least 15", length));
     }
-    Ok(length.saturating_add(SHORTEST))
+    Ok((length.saturating_add(SHORTEST), bits))
 }
 
 #[cfg(test)]

@@ -123,7 +123,7 @@ impl ExFatFiles {
                 let (extents, broken) = self.allocated(&allocation, MOST_BYTES);
                 // What is behind the length is no matter.
                 let is_all = total(&extents) >= allocation.length;
-                let broken = broken.or_else(|| Some(allocation.wrong(format_args!("at most {MOST_BYTES} are read"))));
+                let broken = broken.or_else(|| Some(allocation.wrong(total(&extents))));
                 Ok((extents, broken.filter(|_| !is_all)))
             }
             _ => Err(LayoutError::malformed(WHAT, folder.0, "those of a folder", "those of a file")),

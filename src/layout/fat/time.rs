@@ -34,7 +34,7 @@ mod tests {
     }
 
     const fn time(hour: u16, minute: u16, second: u16) -> u16 {
-        hour << 11 | minute << 5 | second / 2
+        hour << 11 | minute << 5 | (second / 2)
     }
 
     #[test]

@@ -28,6 +28,13 @@ impl Run {
         (self.lcn != HOLE).then_some(self.lcn)
     }
 
+    /// Both as one, where they follow one another on the volume too.
+    pub(super) fn joined(&self, next: &Self) -> Option<Self> {
+        let end = self.place()?.checked_add(self.clusters)?;
+        let clusters = self.clusters.checked_add(next.clusters)?;
+        (next.place()? == end).then_some(Self { lcn: self.lcn, clusters })
+    }
+
     /// Its bytes on the volume; `None` for a hole.
     pub(super) fn extent(&self, boot: &Boot) -> Option<Extent> {
         let start = self.place()?.checked_mul(boot.cluster)?;

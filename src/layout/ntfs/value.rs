@@ -45,13 +45,19 @@ impl Places {
         &self.runs
     }
 
+    /// Which run a cluster of the attribute is in, and how many of that run's clusters are before it.
+    pub(super) fn run_at(&self, cluster: u64) -> Option<(usize, u64)> {
+        let index = self.firsts.partition_point(|first| *first <= cluster).checked_sub(1)?;
+        let inside = cluster - self.firsts.get(index)?;
+        (inside < self.runs.get(index)?.clusters).then_some((index, inside))
+    }
+
     /// Where the byte at an offset of the attribute lies, and how many bytes follow it there; the outer `None` is behind the end,
     /// the inner one a hole.
     pub(super) fn find(&self, offset: u64, boot: &Boot) -> Option<(Option<DiskOffset>, u64)> {
-        let cluster = offset / boot.cluster;
-        let index = self.firsts.partition_point(|first| *first <= cluster).checked_sub(1)?;
-        let (run, first) = (self.runs.get(index)?, self.firsts.get(index)?);
-        let inside = offset - first * boot.cluster;
+        let (index, inside) = self.run_at(offset / boot.cluster)?;
+        let run = self.runs.get(index)?;
+        let inside = inside * boot.cluster + offset % boot.cluster;
         let left = (run.clusters * boot.cluster).checked_sub(inside).filter(|left| *left > 0)?;
         Some((run.extent(boot).map(|extent| DiskOffset(extent.start.0 + inside)), left))
     }

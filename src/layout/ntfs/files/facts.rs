@@ -89,12 +89,13 @@ pub(super) fn facts(node: &Node<'_>) -> Result<NodeFacts, LayoutError> {
     let content = survey.stream(&[]);
     let stored = if wof::is_one(reparse.as_ref()) { survey.stream(wof::STREAM).or(content) } else { content };
     let is_file = kind == NodeKind::File;
+    let volume = node.shared.boot.clusters.saturating_mul(node.shared.boot.cluster);
     let standard = survey.standard.as_deref().unwrap_or_default();
     let moment = |at| moment(u64_at(standard, at)?);
     let attributes = u32_at(standard, 32).unwrap_or_default() & !INTERNAL;
     Ok(NodeFacts {
         size: content.filter(|_| is_file).map_or(0, |stream| stream.size),
-        allocated: stored.filter(|_| is_file).map_or(0, |stream| stream.allocated),
+        allocated: stored.filter(|_| is_file).map_or(0, |stream| stream.allocated.min(volume)),
         kind,
         created: moment(0),
         modified: moment(8),

@@ -26,8 +26,9 @@ const NAMES: &[u8] = b"$\0I\x003\x000\0";
 const PIECE: u64 = 64 << 10;
 /// How many such pieces are kept while a folder is read.
 const MOST_PIECES: usize = 16;
-/// The most index records of a folder that are looked at: 8 GiB of 4 KiB each.
+/// The most index records of a folder that are looked at, and the most bytes of them: 8 GiB of 4 KiB each.
 const MOST_RECORDS: usize = 2 << 20;
+const MOST_BYTES: u64 = 8 << 30;
 /// How deep an index may be. One of a thousand million names is six deep.
 const MOST_DEPTH: usize = 64;
 /// How much is told of what is wrong with a folder. Behind that it is not read any further.
@@ -89,8 +90,6 @@ impl From<Stop> for LayoutError {
 enum Look {
     Entries(Entries),
     Damaged(LayoutError),
-    /// It has no signature, and may never have been written.
-    Other,
     /// It was taken before.
     Again,
 }
@@ -148,7 +147,7 @@ impl Walk<'_> {
     /// Takes the sub-node of this number.
     fn node_at(&mut self, number: u64) -> Result<Option<Entries>, Stop> {
         let inside = self.records.as_ref().map_or(0, ReadAt::size);
-        let place = self.shape.place(number);
+        let place = self.shape.place(number).filter(|place| place.is_multiple_of(self.shape.record));
         let place = place.filter(|place| place.checked_add(self.shape.record).is_some_and(|end| end <= inside));
         let Some(place) = place else {
             let origin = self.node.record.origin;
@@ -157,20 +156,22 @@ impl Walk<'_> {
                 LayoutError::malformed("a sub-node of an index", origin, expected, format_args!("number {number}"));
             return self.tell(error).map(|()| None);
         };
-        let (expected, found) = match self.record(place)? {
-            Look::Entries(entries) => return Ok(Some(entries)),
-            Look::Damaged(error) => return self.tell(error).map(|()| None),
-            Look::Other => ("one with the signature INDX", "something else"),
-            Look::Again => ("one above it", "several"),
-        };
-        self.tell(LayoutError::malformed("an index record", self.origin(place), expected, found)).map(|()| None)
+        match self.record(place)? {
+            Look::Entries(entries) => Ok(Some(entries)),
+            Look::Damaged(error) => self.tell(error).map(|()| None),
+            Look::Again => {
+                let error = LayoutError::malformed("an index record", self.origin(place), "one above it", "several");
+                self.tell(error).map(|()| None)
+            }
+        }
     }
 
     /// Takes the index record at a place of the index.
     fn record(&mut self, place: u64) -> Result<Look, Stop> {
-        let Some(records) = &self.records else { return Ok(Look::Other) };
-        if self.taken.len() >= MOST_RECORDS {
-            let error = LayoutError::TooMany { what: "index records of a folder", limit: MOST_RECORDS as u64 };
+        let Some(records) = &self.records else { return Ok(Look::Again) };
+        let limit = (MOST_BYTES / self.shape.record).min(MOST_RECORDS as u64);
+        if self.taken.len() as u64 >= limit {
+            let error = LayoutError::TooMany { what: "index records of a folder", limit };
             self.found.problems.push(error);
             return Err(Stop::Enough);
         }
@@ -182,10 +183,8 @@ impl Walk<'_> {
         let mut bytes = vec![0; usize::try_from(self.shape.record).unwrap_or_default()];
         let read = records.read_at(DiskOffset(place), &mut bytes);
         let read = read.map_err(|source| LayoutError::Read { what, offset, source });
-        Ok(match read.and_then(|()| index::node(bytes, place, offset.0, &self.shape)) {
-            Ok(entries) => entries.map_or(Look::Other, Look::Entries),
-            Err(error) => Look::Damaged(error),
-        })
+        let entries = read.and_then(|()| index::node(bytes, place, offset.0, &self.shape));
+        Ok(entries.map_or_else(Look::Damaged, Look::Entries))
     }
 
     fn origin(&self, place: u64) -> u64 {
@@ -218,7 +217,7 @@ impl Walk<'_> {
                     self.tell(error)?;
                     continue;
                 }
-                Look::Again | Look::Other => continue,
+                Look::Again => continue,
             };
             loop {
                 match entries.entry() {

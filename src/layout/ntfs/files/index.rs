@@ -8,6 +8,7 @@
 //! index". How sub-nodes are numbered where an index record is smaller than a cluster: ntfs-3g, `index_vcn_size_bits`.
 
 use crate::layout::LayoutError;
+use crate::layout::ntfs::attribute::FILE_NAME;
 use crate::layout::ntfs::boot::Boot;
 use crate::layout::ntfs::field::{array_at, part, u16_at, u32_at, u64_at};
 use crate::layout::ntfs::fixup;
@@ -91,7 +92,7 @@ pub(super) struct Name<'e> {
 /// [`LayoutError::Malformed`].
 pub(super) fn root(bytes: Vec<u8>, origin: u64, boot: &Boot) -> Result<(Shape, Entries), LayoutError> {
     let kind = u32_at(&bytes, 0).unwrap_or_default();
-    if kind != crate::layout::ntfs::attribute::FILE_NAME {
+    if kind != FILE_NAME {
         let found = format_args!("{kind:#x}");
         return Err(LayoutError::malformed("what the index of a folder sorts", origin, "names", found));
     }
@@ -104,20 +105,21 @@ pub(super) fn root(bytes: Vec<u8>, origin: u64, boot: &Boot) -> Result<(Shape, E
     Ok((Shape { record, unit }, Entries::new(bytes, ROOT_HEADER, origin)?))
 }
 
-/// Takes the entries of the index record at a place of the index; `None` when there is none.
+/// Takes the entries of the index record at a place of the index.
 ///
 /// # Errors
 /// [`LayoutError::Malformed`].
-pub(super) fn node(mut bytes: Vec<u8>, place: u64, origin: u64, shape: &Shape) -> Result<Option<Entries>, LayoutError> {
+pub(super) fn node(mut bytes: Vec<u8>, place: u64, origin: u64, shape: &Shape) -> Result<Entries, LayoutError> {
     if !fixup::is_signed(&bytes, b"INDX") {
-        return Ok(None);
+        let found = bytes.first_chunk::<4>().unwrap_or(&[0; 4]).escape_ascii().to_string();
+        return Err(LayoutError::malformed("the signature of an index record", origin, "INDX", found));
     }
     fixup::apply(&mut bytes, origin)?;
     let (own, expected) = (u64_at(&bytes, 16).unwrap_or_default(), shape.number(place));
     if own != expected {
         return Err(LayoutError::malformed("the number of an index record", origin + 16, expected, own));
     }
-    Entries::new(bytes, RECORD_HEADER, origin).map(Some)
+    Entries::new(bytes, RECORD_HEADER, origin)
 }
 
 impl Entries {

@@ -11,9 +11,11 @@
 //! | `node` | a file by its records |
 //! | `facts`, `reparse` | what it says of itself |
 //! | `folder`, `index` | the names in a folder |
-//! | `content`, `plain`, `wof` | its bytes |
+//! | `content`, `plain` | its bytes |
+//! | `blocks`, `units`, `wof` | its bytes where they are compressed |
 //! | `pieces` | reading in larger pieces, and keeping them |
 
+mod blocks;
 mod content;
 mod facts;
 mod folder;
@@ -22,6 +24,7 @@ mod node;
 mod pieces;
 mod plain;
 mod reparse;
+mod units;
 mod wof;
 
 use std::sync::Arc;

@@ -40,12 +40,17 @@ impl Reparse {
         Ok(node.small("a reparse point", &found, MOST_BYTES)?.and_then(|bytes| Self::parse(&bytes)))
     }
 
-    fn parse(bytes: &[u8]) -> Option<Self> {
+    pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
         let tag = u32_at(bytes, 0)?;
         let length = usize::from(u16_at(bytes, 4)?);
         let start = if tag & IS_MICROSOFT == 0 { HEADER + GUID } else { HEADER };
         let data = part(bytes, start, length).unwrap_or_default().to_vec();
         Some(Self { tag, data })
+    }
+
+    /// The data behind the header.
+    pub(super) fn data(&self) -> &[u8] {
+        &self.data
     }
 
     /// The link that it is.
