@@ -173,8 +173,11 @@ fn a_damaged_value_costs_itself() {
         ("another signature", &|hive, build, _| hive.put(build, 0, b"kv")),
         ("data outside", &|hive, build, _| hive.put(build, 8, &NOWHERE.to_le_bytes())),
         ("data in a bin's header", &|hive, build, _| hive.put(build, 8, &[0; 4])),
-        ("data between cells", &|hive, build, _| hive.put(build, 8, &36_u32.to_le_bytes())),
-        ("a free cell", &|hive, build, _| hive.resize(build, 32)),
+        ("data between cells", &|hive, build, _| {
+            let inside = hive.cell(&[&(-16_i32).to_le_bytes()[..], &text("9999")].concat());
+            hive.put(build, 8, &(inside + 4).to_le_bytes());
+        }),
+        ("a free cell", &|hive, build, _| hive.resize(build, 40)),
         ("a cell beyond the bin", &|hive, build, _| hive.resize(build, i32::MIN)),
         ("data of several cells", &|hive, build, _| hive.put(build, 4, &16_345_u32.to_le_bytes())),
         ("another type", &|hive, build, _| hive.put(build, 12, &3_u32.to_le_bytes())),
