@@ -139,11 +139,14 @@ fn show(change: &FileChange) {
 
 fn described(difference: &DiskDifference) -> String {
     let (old, new) = difference.sizes;
-    let sizes = if old == new { String::new() } else { format!(" The disks have {} and {}.", bytes(old), bytes(new)) };
-    if difference.differing == 0 {
-        return format!("The disks are the same, byte for byte.{sizes}");
+    let sizes = if old == new { String::new() } else { format!(" They have {} and {}.", bytes(old), bytes(new)) };
+    match difference.differing {
+        0 if old == new => "The disks are the same, byte for byte.".to_owned(),
+        0 => format!("The disks are the same up to the end of the shorter one.{sizes}"),
+        differing => {
+            format!("On the disks {} differ, in {}.{sizes}", bytes(differing), count(difference.run_count, "run"))
+        }
     }
-    format!("On the disks {} differ, in {}.{sizes}", bytes(difference.differing), count(difference.run_count, "run"))
 }
 
 fn document(difference: &DiskDifference) -> Bytes {

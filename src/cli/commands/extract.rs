@@ -5,7 +5,7 @@ use crate::cli::args::Extract;
 use crate::cli::context::Context;
 use crate::cli::failure::{DONE, Failure, WARNINGS};
 use crate::cli::output::{self, bytes, count};
-use sheaf::ops::browse::{ExtractRequest, Found, Target, extract};
+use sheaf::ops::browse::{BrowseError, ExtractRequest, Found, Target, extract};
 
 pub(crate) fn run(context: &Context, args: &Extract) -> Result<u8, Failure> {
     let looked = look::open(&context.store()?, &args.target)?;
@@ -15,7 +15,12 @@ pub(crate) fn run(context: &Context, args: &Extract) -> Result<u8, Failure> {
             return Err(Failure::usage("`sheaf dump` writes a stream; `extract --streams` writes all of a file"));
         }
         (Target::Disk(disk, prefix), _) => match disk.volumes() {
-            [only] if only.files.is_ok() => Found::top_of(only, &prefix)?,
+            [only] => Found::top_of(only, &prefix)?,
+            [] => {
+                return Err(
+                    BrowseError::NoFileSystem { what: "the disk".to_owned(), found: "no volumes".to_owned() }.into()
+                );
+            }
             _ => {
                 return Err(Failure::usage(
                     "which volume? `sheaf ls SNAPSHOT` lists them; `SNAPSHOT:3:/` is the third, and `SNAPSHOT:/` the largest",
