@@ -286,7 +286,8 @@ pub(crate) struct ServeNbd {
     /// Snapshots: unique prefixes of ids, `latest`, or `STICK:latest`
     #[arg(required = true, value_name = "SNAPSHOT")]
     pub snapshots: Vec<String>,
-    /// Where to listen: unix:PATH or tcp:ADDRESS:PORT. What other machines can reach needs TLS
+    /// Where to listen: tcp:ADDRESS:PORT, which any user of this machine can connect to, or unix:PATH, a socket of yours alone. What
+    /// other machines can reach needs TLS
     #[arg(long, default_value = "tcp:127.0.0.1:10809", value_name = "PLACE")]
     pub listen: String,
     /// Let clients write: what they write goes to this file, and the repository is not touched
