@@ -161,6 +161,17 @@ fn after_an_end_at_any_time_each_block_is_one_that_was_written_since_the_last_fl
 }
 
 #[test]
+fn an_error_says_each_thing_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("o");
+    let _open = open(&path).unwrap();
+    let error = Overlay::open(&path, Arc::new(spotted()), [7; 32]).unwrap_err();
+    assert_eq!(error.to_string(), format!("the overlay {} cannot be used", path.display()));
+    let cause = std::error::Error::source(&error).unwrap();
+    assert!(cause.to_string().contains("in use") && cause.source().is_none());
+}
+
+#[test]
 fn nobody_else_reads_a_new_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("o");

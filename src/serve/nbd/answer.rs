@@ -9,12 +9,12 @@
 //!   read, and what could not be read is told with its place.
 
 use super::export::{Export, piece};
-use super::lock;
 use super::overlay::{Overlay, WriteError};
 use super::protocol::{Errno, MOST_PAYLOAD, Request, allocation, chunk, cmd, cmd_flag};
 use super::reply::{CHUNK_HEAD, Failure, SIMPLE_HEAD, chunk_head, error_chunk, simple, small_chunk};
 use super::service::{Notice, Service};
 use super::wire::Wire;
+use super::{lock, told};
 use crate::disk::DiskOffset;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -209,7 +209,7 @@ impl<'a> Connection<'a> {
         self.export.disk().read_at(DiskOffset(at), buffer).map_err(|error| Failure {
             errno: Errno::Io,
             offset: Some(at),
-            message: error.to_string(),
+            message: told(&error),
         })
     }
 
@@ -355,7 +355,7 @@ impl<'a> Connection<'a> {
         Ok(done.map_err(|error| Failure {
             errno: if error.is_full() { Errno::NoSpace } else { Errno::Io },
             offset: None,
-            message: error.to_string(),
+            message: told(&error),
         }))
     }
 

@@ -49,7 +49,7 @@ pub enum NbdError {
         reason: &'static str,
     },
     /// The system does not let us listen there.
-    #[error("cannot listen at {place}: {source}")]
+    #[error("cannot listen at {place}")]
     Bind {
         /// Where.
         place: String,
@@ -69,7 +69,7 @@ pub enum NbdError {
         path: PathBuf,
     },
     /// The system gives no more connections.
-    #[error("{place} takes no more connections: {source}")]
+    #[error("{place} takes no more connections")]
     Accept {
         /// Where the server listens.
         place: String,
@@ -77,6 +77,6 @@ pub enum NbdError {
         source: io::Error,
     },
     /// What was written to an overlay could not be made durable at the end.
-    #[error("what clients wrote last may be lost: {0}")]
+    #[error("what clients wrote last may be lost")]
     Flush(#[source] OverlayError),
 }

@@ -14,8 +14,9 @@ use super::protocol::{MOST_PAYLOAD, Request, cmd};
 use super::service::{End, Service};
 use super::wire::Incoming;
 use crossbeam_channel::bounded;
+use std::io;
 use std::sync::{Condvar, Mutex, PoisonError};
-use std::thread::{Builder, scope};
+use std::thread::{Builder, ScopedJoinHandle, scope};
 
 /// Memory that is left.
 struct Budget {
@@ -97,24 +98,24 @@ pub(super) fn transmit(service: &Service, export: &Export, agreed: Agreed) -> En
     }
     scope(|scope| {
         let (sender, receiver) = bounded::<(Job, Taken<'_>)>(workers);
-        let mut started = 0;
-        for _ in 0..workers {
+        let start = |_| {
             let (receiver, connection) = (receiver.clone(), &connection);
             let work = move || {
                 for (job, _taken) in receiver {
                     connection.answer(job);
                 }
             };
-            started += usize::from(Builder::new().name("nbd-request".into()).spawn_scoped(scope, work).is_ok());
-        }
+            Builder::new().name("nbd-request".into()).spawn_scoped(scope, work).ok()
+        };
+        let threads: Vec<_> = (0..workers).filter_map(start).collect();
         drop(receiver);
-        loop {
+        let end = loop {
             match receive(&mut incoming, export, structured, &budget) {
                 // The system gives no threads: then one has to do.
-                Ok((job, _taken)) if started == 0 => connection.answer(job),
+                Ok((job, _taken)) if threads.is_empty() => connection.answer(job),
                 Ok(job) => {
                     if sender.send(job).is_err() {
-                        break End::Broken("its requests could not be worked on");
+                        break End::Gone;
                     }
                 }
                 Err(end) => {
@@ -124,6 +125,14 @@ pub(super) fn transmit(service: &Service, export: &Export, agreed: Agreed) -> En
                     break end;
                 }
             }
+        };
+        drop(sender);
+        // Waited for one by one: the scope alone would go on when their work is done, and before they have ended.
+        let joined: Vec<_> = threads.into_iter().map(ScopedJoinHandle::join).collect();
+        if joined.iter().all(Result::is_ok) {
+            end
+        } else {
+            End::Lost(io::Error::other("a request could not be worked on, which is an error of ours"))
         }
     })
 }

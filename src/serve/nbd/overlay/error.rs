@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 /// Why an overlay cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("the overlay {}: {problem}", path.display())]
+#[error("the overlay {} cannot be used", path.display())]
 pub struct OverlayError {
     /// Its file.
     pub path: PathBuf,
@@ -23,7 +23,7 @@ pub struct OverlayError {
 #[non_exhaustive]
 pub enum Problem {
     /// The system failed.
-    #[error("{action}: {source}")]
+    #[error("{action}")]
     Io {
         /// What was being done.
         action: &'static str,
@@ -79,14 +79,14 @@ pub enum Problem {
 #[non_exhaustive]
 pub enum WriteError {
     /// The rest of a block could not be read from the disk below.
-    #[error("the rest of the block cannot be read: {0}")]
+    #[error("the rest of the block cannot be read")]
     Below(#[source] ReadError),
     /// The overlay's file failed.
-    #[error("{0}")]
-    Overlay(#[source] OverlayError),
+    #[error(transparent)]
+    Overlay(OverlayError),
     /// The bytes lie beyond the end of the disk.
-    #[error("{0}")]
-    Range(#[source] ReadError),
+    #[error(transparent)]
+    Range(ReadError),
 }
 
 impl WriteError {
