@@ -15,7 +15,8 @@ use crate::format::config::Chunking;
 use crate::format::manifest::StreamKind;
 use std::ops::Range;
 
-/// Bytes of a chunk of records: few enough that a change of one stores little again. Not yet swept.
+/// Bytes of a chunk of records: few enough that a change of one stores little again. Four times as many would save 0.3 % over
+/// backups between which whole programs change (benches/RESULTS.md), and lose it on days on which little does.
 pub(super) const RECORDS: usize = 16 << 10;
 const _: () = assert!(BLOCK.is_multiple_of(RECORDS));
 
