@@ -2,6 +2,7 @@
 
 use super::args::Global;
 use super::failure::{self, Failure};
+use super::key_file;
 use super::output;
 use super::password;
 use super::progress::Progress;
@@ -9,6 +10,8 @@ use sheaf::crypto::password::Password;
 use sheaf::ops::monitor::Monitor;
 use sheaf::ops::{Cancel, session};
 use sheaf::repo::RepoError;
+use sheaf::repo::bundles::Credential;
+use sheaf::repo::keyring::Action;
 use sheaf::repo::open::Repository;
 use sheaf::repo::reader::ChunkStore;
 use sheaf::storage::Storage;
@@ -83,6 +86,14 @@ impl Context {
         password::get(&self.global, new, &|text| self.progress.warn(text))
     }
 
+    /// What opens the repository: a key file, or a password. A printed key may be typed in place of a password.
+    pub(crate) fn credential(&self) -> Result<Credential, Failure> {
+        if let Some(path) = &self.global.key_file {
+            return key_file::read(path, &|text| self.progress.warn(text)).map(Credential::Key);
+        }
+        key_file::or_printed(self.password(false)?)
+    }
+
     /// Where local indexes lie.
     pub(crate) fn cache(&self) -> PathBuf {
         if let Some(folder) = &self.global.cache_dir {
@@ -112,7 +123,7 @@ impl Context {
     /// Finds and unlocks the repository.
     pub(crate) fn open(&self) -> Result<Arc<Repository>, Failure> {
         let locked = Repository::open(self.storage()?)?;
-        let repository = locked.unlock(&self.password(false)?)?;
+        let repository = locked.unlock_with(&self.credential()?)?;
         Ok(Arc::new(repository))
     }
 
@@ -124,9 +135,10 @@ impl Context {
         }
     }
 
-    /// Opens the repository with its index.
-    pub(crate) fn store(&self) -> Result<ChunkStore, Failure> {
+    /// Opens the repository with its index, for something that the key must be able to do.
+    pub(crate) fn store(&self, action: Action) -> Result<ChunkStore, Failure> {
         let repository = self.open()?;
+        repository.keys().require(action)?;
         let (store, _) = session::prepare(repository, &self.cache(), &self.progress)?;
         Ok(store)
     }

@@ -9,6 +9,7 @@ mod args;
 mod commands;
 mod context;
 mod failure;
+mod key_file;
 mod output;
 mod password;
 mod progress;

@@ -7,6 +7,7 @@
 //! - What decodes, encodes to something that decodes to the same; the fuzz targets hold that.
 //! - Allocation is bounded by the length of the input.
 
+pub mod certificate;
 pub mod config;
 pub mod index;
 pub mod keys;

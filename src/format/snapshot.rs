@@ -1,8 +1,8 @@
 //! Snapshots: the one commit point (format-spec/snapshot.md).
 //!
 //! Always true here:
-//! - The operator's part is sealed under the index key and says what keeping a repository needs. The private part is
-//!   sealed to public keys and says how to read the disk.
+//! - The operator's part is sealed to the catalog's public key and says what keeping a repository needs. The private part is
+//!   sealed to the public keys of those who may read the disk, and says how.
 //! - The private part is bound to the operator's part by associated data, so that neither can be taken from another
 //!   snapshot.
 
@@ -37,7 +37,7 @@ pub struct RecipientSlot {
 pub struct SnapshotObject<'a> {
     /// The header.
     pub header: Header,
-    /// The operator's part: `nonce ‖ ciphertext ‖ tag`; associated data: the header.
+    /// The operator's part, a [`super::object::SealedTo`]; associated data: the header.
     pub operator: &'a [u8],
     /// The content key for each recipient; associated data: the BLAKE3 of `bound`.
     pub recipients: Vec<RecipientSlot>,
@@ -334,6 +334,9 @@ pub struct PrivateRecord {
     /// The disk.
     #[n(2)]
     pub disk: DiskFacts,
+    /// What the operator's part says, for those who cannot open that.
+    #[n(3)]
+    pub operator: OperatorRecord,
 }
 
 impl OperatorRecord {
@@ -367,6 +370,7 @@ impl PrivateRecord {
         let record: Self = decode_record("snapshot, private part", bytes)?;
         record.data.top()?;
         record.map.top()?;
+        record.operator.references.top()?;
         Ok(record)
     }
 }

@@ -108,6 +108,10 @@ fn same_line(shown: &str, found: &str) -> bool {
 }
 
 fn mask_word(word: &str) -> String {
+    // A key on paper is another one each time.
+    if word.starts_with("SHEAF-KEY-") {
+        return "KEY".to_owned();
+    }
     let is = |word: &str, form: &str| {
         word.len() == form.len()
             && word.bytes().zip(form.bytes()).all(|(byte, form)| match form {

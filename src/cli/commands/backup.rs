@@ -14,6 +14,7 @@ use sheaf::ops::OpsError;
 use sheaf::ops::backup::{BackupPlan, BackupReport, BackupRequest, WallTime, backup};
 use sheaf::ops::container::facts_to_keep;
 use sheaf::ops::monitor::Monitor;
+use sheaf::repo::keyring::Action;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -137,7 +138,7 @@ pub(crate) fn run(context: &Context, args: Backup) -> Result<u8, Failure> {
     if args.tags.iter().any(|tag| tag.trim().is_empty() || tag.contains(char::is_control)) {
         return Err(Failure::usage("a tag must not be empty, and has no control characters"));
     }
-    let store = context.store()?;
+    let store = context.store(Action::Store)?;
     let plan = match args.layout {
         args::Layout::None => BackupPlan::none(&*source),
         args::Layout::Files => {

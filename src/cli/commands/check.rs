@@ -8,6 +8,7 @@ use serde::Serialize;
 use sheaf::ids::ObjectId;
 use sheaf::names::{ObjectKind, ObjectName};
 use sheaf::ops::check::{CheckReport, Depth, Finding, FindingKind, check};
+use sheaf::repo::keyring::Action;
 use sheaf::repo::open::Repository;
 use sheaf::repo::{RepoError, chain};
 use std::collections::BTreeSet;
@@ -65,8 +66,11 @@ fn open(context: &Context) -> Result<Result<Arc<Repository>, Finding>, Failure> 
         }
         Err(error) => return Err(error.into()),
     };
-    match locked.unlock(&context.password(false)?) {
-        Ok(repository) => Ok(Ok(Arc::new(repository))),
+    match locked.unlock_with(&context.credential()?) {
+        Ok(repository) => {
+            repository.keys().require(Action::KeepRepository)?;
+            Ok(Ok(Arc::new(repository)))
+        }
         Err(error @ RepoError::ConfigChanged) => {
             Ok(Err(finding(FindingKind::ConfigDamaged, ObjectName::CONFIG, &error)))
         }

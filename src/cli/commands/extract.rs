@@ -6,9 +6,10 @@ use crate::cli::context::Context;
 use crate::cli::failure::{DONE, Failure, WARNINGS};
 use crate::cli::output::{self, bytes, count};
 use sheaf::ops::browse::{BrowseError, ExtractRequest, Found, Target, extract};
+use sheaf::repo::keyring::Action;
 
 pub(crate) fn run(context: &Context, args: &Extract) -> Result<u8, Failure> {
-    let looked = look::open(&context.store()?, &args.target)?;
+    let looked = look::open(&context.store(Action::ReadSnapshots)?, &args.target)?;
     let found: Found = match looked.target(false)? {
         (Target::Node(found), None) => *found,
         (Target::Node(_), Some(_)) => {

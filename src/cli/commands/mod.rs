@@ -9,6 +9,7 @@ mod dump;
 mod extract;
 mod find;
 mod init;
+mod key;
 mod look;
 mod ls;
 #[cfg(target_os = "linux")]
@@ -41,6 +42,7 @@ pub(crate) fn run(context: &Context, command: Command) -> Result<u8, Failure> {
         Command::Mount(args) => mount::run(context, &args),
         Command::ServeNbd(args) => serve_nbd::run(context, &args),
         Command::Check(args) => check::run(context, &args),
+        Command::Key(args) => key::run(context, args.action),
         Command::Stats(args) => stats::run(context, &args),
         Command::Cache(args) => cache::run(context, args.action),
         Command::Demo { folder } => demo::run(context, folder),

@@ -8,13 +8,14 @@ use crate::cli::output::{self, bytes};
 use sheaf::ops::container::TargetFormat;
 use sheaf::ops::monitor::Monitor;
 use sheaf::ops::restore::{RestorePlan, RestoreRequest};
+use sheaf::repo::keyring::Action;
 use sheaf::repo::snapshots;
 use sheaf::repo::view::SnapshotDisk;
 use std::time::Instant;
 
 pub(crate) fn run(context: &Context, args: &Restore) -> Result<u8, Failure> {
     let began = Instant::now();
-    let store = context.store()?;
+    let store = context.store(Action::ReadSnapshots)?;
     let snapshot = snapshots::resolve(&store.repository, &args.snapshot)?;
     let disk = SnapshotDisk::open(store, snapshot)?;
     let format = format(args);

@@ -9,6 +9,7 @@ use crate::cli::output::{self, bytes};
 use serde::Serialize;
 use sheaf::ops::monitor::Monitor;
 use sheaf::repo::chain;
+use sheaf::repo::keyring::Action;
 use sheaf::serve::nbd::{End, Export, Listen, Notice, Options, Overlay, Server, Tls};
 use std::io::Write;
 use std::sync::Arc;
@@ -30,7 +31,7 @@ pub(crate) fn run(context: &Context, args: &ServeNbd) -> Result<u8, Failure> {
         (Some(chain), Some(key)) => Some(Tls::from_pem(chain, key, args.tls_client_ca.as_deref())?),
         _ => None,
     };
-    let store = context.store()?.with_cache(args.memory.saturating_mul(1 << 20));
+    let store = context.store(Action::ReadSnapshots)?.with_cache(args.memory.saturating_mul(1 << 20));
     let mut exports = Vec::new();
     for name in &args.snapshots {
         let looked = look::open(&store, name)?;

@@ -11,6 +11,7 @@ use sheaf::image::vhd::Geometry;
 use sheaf::image::vhdx::Guid;
 use sheaf::ops::monitor::Monitor;
 use sheaf::repo::chain;
+use sheaf::repo::keyring::Action;
 use sheaf::repo::snapshots::{self, Snapshot};
 
 #[derive(Serialize)]
@@ -91,6 +92,7 @@ struct Chs {
 
 pub(crate) fn run(context: &Context, args: &Snapshots) -> Result<u8, Failure> {
     let repository = context.open()?;
+    repository.keys().require(Action::ListSnapshots)?;
     let list = snapshots::list(&repository)?;
     for (name, error) in &list.damaged {
         context.progress.warn(&format!("{name} cannot be shown: {}", chain(error)));

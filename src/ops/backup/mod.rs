@@ -22,6 +22,7 @@ use crate::format::snapshot::{Counts, DiskFacts, OperatorRecord, PrivateRecord};
 use crate::ids::ObjectId;
 use crate::ops::monitor::{Monitor, Phase};
 use crate::ops::{Cancel, OpsError};
+use crate::repo::keyring::Action;
 use crate::repo::reader::ChunkStore;
 use crate::repo::snapshots;
 use known::Known;
@@ -86,6 +87,7 @@ pub fn backup(
     monitor: &dyn Monitor,
     cancel: &Cancel,
 ) -> Result<BackupReport, OpsError> {
+    store.repository.keys().require(Action::Store)?;
     let began = Instant::now();
     let packs_adopted = store::publish_adopted(store)?;
     let known = Known::new(store.index.clone());
@@ -126,7 +128,7 @@ pub fn backup(
         counts,
     };
     let disk = DiskFacts { volumes: plan.records(), ..request.disk };
-    let private = PrivateRecord { data: roots.data, map: roots.map, disk };
-    let snapshot = snapshots::commit(&store.repository, &operator, &private)?;
+    let private = PrivateRecord { data: roots.data, map: roots.map, disk, operator };
+    let snapshot = snapshots::commit(&store.repository, &private)?;
     Ok(BackupReport { snapshot, counts, packs_written: packs.packs_written, packs_adopted, unreadable })
 }

@@ -110,7 +110,8 @@ fn collect_keys(
         cancel.check()?;
         match walk.snapshot(checked, snapshot, cancel) {
             Ok(()) => {}
-            Err(OpsError::Repo(RepoError::KeyLacks { .. })) => {}
+            // What that means for the snapshot is said already.
+            Err(OpsError::Repo(RepoError::KeyLacks { .. } | RepoError::NotARecipient { .. })) => {}
             Err(OpsError::Repo(error)) if error.is_damage() => {
                 let name = ObjectName::new(ObjectKind::Snapshot, snapshot.id);
                 let kind = match error {

@@ -45,6 +45,8 @@ pub enum FindingKind {
     ChunkMissing,
     /// A snapshot object is damaged.
     SnapshotDamaged,
+    /// A snapshot was sealed so that an admin's key does not open it.
+    SnapshotSealed,
     /// A snapshot's reference list cannot be read to its end.
     ReferencesDamaged,
     /// A snapshot's disk map or data tree cannot be read, or contradicts itself.
@@ -66,6 +68,7 @@ impl FindingKind {
             Self::PackDamaged => "pack-damaged",
             Self::ChunkMissing => "chunk-missing",
             Self::SnapshotDamaged => "snapshot-damaged",
+            Self::SnapshotSealed => "snapshot-sealed",
             Self::ReferencesDamaged => "references-damaged",
             Self::ManifestDamaged => "manifest-damaged",
         }

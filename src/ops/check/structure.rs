@@ -10,10 +10,12 @@ use crate::names::{ObjectKind, ObjectName};
 use crate::ops::monitor::{Advance, Monitor, Phase};
 use crate::ops::{Cancel, OpsError};
 use crate::repo::RepoError;
+use crate::repo::bundles;
 use crate::repo::chain;
 use crate::repo::index::{Index, IndexReader};
+use crate::repo::keyring::Action;
 use crate::repo::keyring::Domain;
-use crate::repo::open::{Repository, inspect_bundle};
+use crate::repo::open::Repository;
 use crate::repo::packer::read_listing;
 use crate::repo::reader::ChunkStore;
 use crate::repo::snapshots::{self, Snapshot};
@@ -39,6 +41,7 @@ pub(super) fn check(
     monitor: &dyn Monitor,
     cancel: &Cancel,
 ) -> Result<Checked, OpsError> {
+    repository.keys().require(Action::KeepRepository)?;
     monitor.begin(Phase::Index, None);
     keys(repository, findings)?;
     let list = snapshots::list(repository)?;
@@ -66,10 +69,10 @@ pub(super) fn check(
 
 fn keys(repository: &Repository, findings: &mut Findings) -> Result<(), OpsError> {
     for listed in repository.storage().list(ObjectKind::Key)? {
-        match inspect_bundle(&**repository.storage(), listed.name, repository.id()) {
+        match bundles::inspect(repository, listed.name) {
             // A whole bundle of another repository is what an `init` leaves that died before it wrote its config. It opens
             // nothing here and keeps nobody out.
-            Ok(()) | Err(RepoError::ForeignObject { .. }) => {}
+            Ok(_) | Err(RepoError::ForeignObject { .. }) => {}
             Err(error) if error.is_damage() => {
                 findings.add(FindingKind::KeyDamaged, listed.name, || chain(&error));
             }
@@ -191,9 +194,19 @@ impl Walk<'_> {
             Err(error) => return Err(error),
         }
         match SnapshotDisk::open(self.store.clone(), snapshot.clone()) {
+            // Whoever made it gave the two readers two stories.
+            Ok(disk) if disk.private().operator != snapshot.record => {
+                findings.touch(FindingKind::SnapshotDamaged, name, snapshot, || {
+                    "its private part says other things of it than its operator's part".to_owned()
+                });
+            }
             Ok(_) => {}
             // A key that opens no snapshot checks what it can.
             Err(RepoError::KeyLacks { .. }) => {}
+            // An admin's key opens every snapshot that was made by the rules.
+            Err(error @ RepoError::NotARecipient { .. }) => {
+                findings.touch(FindingKind::SnapshotSealed, name, snapshot, || chain(&error));
+            }
             Err(error @ (RepoError::Sealed { .. } | RepoError::Malformed { .. })) => {
                 findings.touch(FindingKind::SnapshotDamaged, name, snapshot, || chain(&error));
             }
