@@ -16,17 +16,26 @@ pub const SIGNATURE_LENGTH: usize = 64;
 pub enum Purpose {
     /// The authority's word for a key.
     Certificate,
+    /// A snapshot, by whoever made it.
+    Snapshot,
+    /// An index segment, by whoever stored what it lists.
+    IndexSegment,
+    /// An audit entry, by whoever did what it says.
+    AuditEntry,
 }
 
 impl Purpose {
     const fn text(self) -> &'static [u8] {
         match self {
             Self::Certificate => b"sheaf v1 signature: certificate",
+            Self::Snapshot => b"sheaf v1 signature: snapshot",
+            Self::IndexSegment => b"sheaf v1 signature: index segment",
+            Self::AuditEntry => b"sheaf v1 signature: audit entry",
         }
     }
 
-    fn message(self, message: &[u8]) -> Vec<u8> {
-        [self.text(), blake3::hash(message).as_bytes()].concat()
+    fn message(self, hash: &[u8; 32]) -> Vec<u8> {
+        [self.text(), hash].concat()
     }
 }
 
@@ -52,7 +61,12 @@ impl SigningKey {
 
     /// Signs a message for a purpose.
     pub fn sign(&self, purpose: Purpose, message: &[u8]) -> [u8; SIGNATURE_LENGTH] {
-        self.0.sign(&purpose.message(message)).to_bytes()
+        self.sign_hash(purpose, blake3::hash(message).as_bytes())
+    }
+
+    /// Signs a message of which this is the BLAKE3.
+    pub fn sign_hash(&self, purpose: Purpose, hash: &[u8; 32]) -> [u8; SIGNATURE_LENGTH] {
+        self.0.sign(&purpose.message(hash)).to_bytes()
     }
 }
 
@@ -66,8 +80,21 @@ pub fn verify(
     message: &[u8],
     signature: &[u8; SIGNATURE_LENGTH],
 ) -> Result<(), CryptoError> {
+    verify_hash(key, purpose, blake3::hash(message).as_bytes(), signature)
+}
+
+/// Checks the signature of a message of which this is the BLAKE3.
+///
+/// # Errors
+/// As [`verify`].
+pub fn verify_hash(
+    key: &KeyId,
+    purpose: Purpose,
+    hash: &[u8; 32],
+    signature: &[u8; SIGNATURE_LENGTH],
+) -> Result<(), CryptoError> {
     let key = VerifyingKey::from_bytes(key.as_bytes()).map_err(|_| CryptoError::Signature)?;
-    key.verify_strict(&purpose.message(message), &Signature::from_bytes(signature)).map_err(|_| CryptoError::Signature)
+    key.verify_strict(&purpose.message(hash), &Signature::from_bytes(signature)).map_err(|_| CryptoError::Signature)
 }
 
 #[cfg(test)]

@@ -151,11 +151,23 @@ pub struct KeyRecord {
     /// The seed of the authority's key, 32 bytes.
     #[n(10)]
     pub authority_key: Option<ByteVec>,
+    /// The audit's public key, to which the records of audit entries are sealed, 32 bytes.
+    #[n(11)]
+    pub audit: ByteVec,
+    /// The audit's private key, 32 bytes.
+    #[n(12)]
+    pub audit_key: Option<ByteVec>,
 }
 
 impl Drop for KeyRecord {
     fn drop(&mut self) {
-        let optional = [&mut self.dedup_secret, &mut self.private_key, &mut self.catalog_key, &mut self.authority_key];
+        let optional = [
+            &mut self.dedup_secret,
+            &mut self.private_key,
+            &mut self.catalog_key,
+            &mut self.authority_key,
+            &mut self.audit_key,
+        ];
         let secrets = optional.into_iter().flatten().chain([&mut self.signing_key, &mut self.index_key]);
         secrets.for_each(|secret| secret.as_mut_slice().zeroize());
     }
@@ -188,6 +200,8 @@ impl KeyRecord {
             ("private key", record.private_key.as_ref()),
             ("catalog key", record.catalog_key.as_ref()),
             ("authority key", record.authority_key.as_ref()),
+            ("audit", Some(&record.audit)),
+            ("audit key", record.audit_key.as_ref()),
         ];
         let keys = keys.into_iter().filter_map(|(field, key)| key.map(|key| (field, key)));
         for (field, key) in keys.chain(record.recipients.iter().map(|key| ("recipient", key))) {
@@ -217,6 +231,8 @@ mod tests {
             private_key: None,
             catalog_key: None,
             authority_key: None,
+            audit: key(7),
+            audit_key: None,
         }
     }
 

@@ -33,6 +33,8 @@ pub enum Magic {
     Index = b'I',
     /// A snapshot.
     Snapshot = b'S',
+    /// An audit entry.
+    Audit = b'A',
 }
 
 impl Magic {
@@ -43,6 +45,7 @@ impl Magic {
             Self::Pack => "pack",
             Self::Index => "index segment",
             Self::Snapshot => "snapshot",
+            Self::Audit => "audit entry",
         }
     }
 }

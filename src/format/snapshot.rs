@@ -11,7 +11,7 @@ use super::tree::TreeRoot;
 use super::{FormatError, InStructure, decode_record, encode_record};
 use crate::codec::{Reader, Writer};
 use crate::ids::RecipientId;
-use minicbor::bytes::ByteArray;
+use minicbor::bytes::{ByteArray, ByteVec};
 use minicbor::{Decode, Encode};
 
 const STRUCTURE: &str = "snapshot";
@@ -32,7 +32,7 @@ pub struct RecipientSlot {
     pub ciphertext: [u8; 48],
 }
 
-/// A snapshot object taken apart.
+/// A snapshot object taken apart, without the signature behind it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SnapshotObject<'a> {
     /// The header.
@@ -337,6 +337,9 @@ pub struct PrivateRecord {
     /// What the operator's part says, for those who cannot open that.
     #[n(3)]
     pub operator: OperatorRecord,
+    /// The certificate of the key that made the snapshot, for those who cannot open that of the signature.
+    #[n(4)]
+    pub maker: ByteVec,
 }
 
 impl OperatorRecord {

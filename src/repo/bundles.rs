@@ -15,7 +15,7 @@ use crate::crypto::{CryptoError, Secret, aead, random_bytes};
 use crate::format::certificate::{Certificate, Role};
 use crate::format::keys::{self, KeyRecord, Protection, SealedBundle};
 use crate::format::object::{HEADER_LENGTH, Header, Magic, SealedTo};
-use crate::ids::{KeyId, RecipientId, RepositoryId};
+use crate::ids::{KeyId, ObjectId, RecipientId, RepositoryId};
 use crate::names::{ObjectKind, ObjectName};
 use crate::storage::Storage;
 
@@ -254,6 +254,8 @@ pub struct Revocation {
     pub certificate: Certificate,
     /// Its bundles, which are deleted.
     pub bundles: Vec<ObjectName>,
+    /// Snapshots that it has made, which stay as they are; one that it makes later is not believed.
+    pub snapshots: Vec<ObjectId>,
 }
 
 impl Revocation {
@@ -270,10 +272,12 @@ impl Revocation {
             return Err(RepoError::LastAdmin { label: key.label.clone() });
         }
         let bundles = all.into_iter().filter(|bundle| bundle.certificate.key == key.key).map(|bundle| bundle.name);
-        Ok(Self { certificate: key.clone(), bundles: bundles.collect() })
+        let made = super::snapshots::list(repository)?.snapshots.into_iter();
+        let snapshots = made.filter(|snapshot| snapshot.maker.key == key.key).map(|snapshot| snapshot.id).collect();
+        Ok(Self { certificate: key.clone(), bundles: bundles.collect(), snapshots })
     }
 
-    /// Deletes the bundles.
+    /// Deletes the bundles. The audit log must have been told before ([`crate::format::audit::AuditRecord::KEY_REVOKE`]).
     ///
     /// # Errors
     /// [`RepoError::Storage`].

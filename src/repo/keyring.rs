@@ -38,6 +38,10 @@ pub enum Action {
     KeepRepository,
     /// Make keys, and take them away.
     ManageKeys,
+    /// Say in the audit log what was done.
+    Log,
+    /// Read the audit log.
+    ReadLog,
 }
 
 impl Action {
@@ -48,6 +52,8 @@ impl Action {
             Self::ListSnapshots => "list snapshots",
             Self::KeepRepository => "see all snapshots, and the keys that there are",
             Self::ManageKeys => "manage keys",
+            Self::Log => "write to the audit log",
+            Self::ReadLog => "read the audit log",
         }
     }
 
@@ -59,6 +65,8 @@ impl Action {
             Self::ListSnapshots => &[Role::Owner, Role::Operator, Role::Auditor, Role::Admin],
             Self::KeepRepository => &[Role::Operator, Role::Auditor, Role::Admin],
             Self::ManageKeys => &[Role::Admin],
+            Self::Log => &Role::ALL,
+            Self::ReadLog => &[Role::Auditor, Role::Admin],
         }
     }
 
@@ -98,6 +106,7 @@ pub struct KeyRing {
     reference: Secret,
     trailer: Secret,
     segment: Secret,
+    signature: Secret,
     dedup: Option<Secret>,
     recipients: Vec<RecipientId>,
     private: Option<(Secret, RecipientId)>,
@@ -105,7 +114,11 @@ pub struct KeyRing {
     catalog_key: Option<Secret>,
     authority: KeyId,
     authority_seed: Option<Secret>,
+    audit: RecipientId,
+    audit_key: Option<Secret>,
+    signing: SigningKey,
     certificate: Certificate,
+    certificate_bytes: Vec<u8>,
 }
 
 impl std::fmt::Debug for KeyRing {
@@ -121,6 +134,7 @@ struct Roots<'a> {
     admin: &'a Secret,
     catalog: &'a Secret,
     authority: &'a Secret,
+    audit: &'a Secret,
 }
 
 impl Roots<'_> {
@@ -167,6 +181,8 @@ impl Roots<'_> {
             private_key: own.as_ref().map(bytes),
             catalog_key: keeps.then(|| bytes(self.catalog)),
             authority_key: (new.role == Role::Admin).then(|| bytes(self.authority)),
+            audit: recipient::public_key(self.audit)?.as_bytes().to_vec().into(),
+            audit_key: Action::ReadLog.roles().contains(&new.role).then(|| bytes(self.audit)),
         })
     }
 }
@@ -183,8 +199,15 @@ impl KeyRing {
         config: &[u8],
     ) -> Result<KeyRecord, CryptoError> {
         let [index, dedup, authority] = [Secret::random()?, Secret::random()?, Secret::random()?];
-        let [admin, catalog] = [recipient::generate()?.0, recipient::generate()?.0];
-        let roots = Roots { index: &index, dedup: &dedup, admin: &admin, catalog: &catalog, authority: &authority };
+        let [admin, catalog, audit] = [recipient::generate()?.0, recipient::generate()?.0, recipient::generate()?.0];
+        let roots = Roots {
+            index: &index,
+            dedup: &dedup,
+            admin: &admin,
+            catalog: &catalog,
+            authority: &authority,
+            audit: &audit,
+        };
         let new = NewKey { role: Role::Admin, label: label.to_owned(), created_ms, owner: None };
         roots.issue(&new, repository, config)
     }
@@ -201,6 +224,7 @@ impl KeyRing {
             admin: self.private.as_ref().map(|(private, _)| private).ok_or_else(lacks)?,
             catalog: self.catalog_key.as_ref().ok_or_else(lacks)?,
             authority: self.authority_seed.as_ref().ok_or_else(lacks)?,
+            audit: self.audit_key.as_ref().ok_or_else(lacks)?,
         };
         Ok(roots.issue(new, self.certificate.repository, config)?)
     }
@@ -239,6 +263,7 @@ impl KeyRing {
             reference: derive::reference_secret(&index),
             trailer: derive::record_key(&index, RecordKind::PackTrailer),
             segment: derive::record_key(&index, RecordKind::IndexSegment),
+            signature: derive::record_key(&index, RecordKind::Signature),
             index,
             dedup: optional(&record.dedup_secret),
             recipients: record.recipients.iter().map(|key| RecipientId::new(public(key))).collect(),
@@ -247,7 +272,11 @@ impl KeyRing {
             catalog_key: optional(&record.catalog_key),
             authority,
             authority_seed: optional(&record.authority_key),
+            audit: RecipientId::new(public(&record.audit)),
+            audit_key: optional(&record.audit_key),
+            signing,
             certificate,
+            certificate_bytes: record.certificate.to_vec(),
         })
     }
 
@@ -267,6 +296,8 @@ impl KeyRing {
             Action::ListSnapshots => self.catalog_key.is_some() || self.private.is_some(),
             Action::KeepRepository => self.catalog_key.is_some(),
             Action::ManageKeys => self.authority_seed.is_some(),
+            Action::Log => true,
+            Action::ReadLog => self.audit_key.is_some(),
         };
         if enough { Ok(()) } else { Err(self.lacks(action)) }
     }
@@ -276,6 +307,7 @@ impl KeyRing {
         match kind {
             RecordKind::PackTrailer => &self.trailer,
             RecordKind::IndexSegment => &self.segment,
+            RecordKind::Signature => &self.signature,
         }
     }
 
@@ -315,6 +347,16 @@ impl KeyRing {
         self.catalog_key.as_ref()
     }
 
+    /// The public key to which the records of audit entries are sealed.
+    pub const fn audit(&self) -> &RecipientId {
+        &self.audit
+    }
+
+    /// The private key that opens the records of audit entries, where it is there.
+    pub const fn audit_key(&self) -> Option<&Secret> {
+        self.audit_key.as_ref()
+    }
+
     /// The authority's public key, with which certificates are checked.
     pub const fn authority(&self) -> &KeyId {
         &self.authority
@@ -323,6 +365,16 @@ impl KeyRing {
     /// What the authority says of this key.
     pub const fn certificate(&self) -> &Certificate {
         &self.certificate
+    }
+
+    /// The bytes of this key's certificate, with the authority's signature.
+    pub fn certificate_bytes(&self) -> &[u8] {
+        &self.certificate_bytes
+    }
+
+    /// The key that signs for this holder.
+    pub(super) const fn signing(&self) -> &SigningKey {
+        &self.signing
     }
 
     /// The role.

@@ -8,6 +8,7 @@
 //! - No byte of a chunk leaves this layer before its key was derived again from the bytes and compared.
 
 mod ahead;
+pub mod audit;
 pub mod bundles;
 pub mod cache;
 pub mod chunks;
@@ -19,6 +20,7 @@ pub mod packer;
 pub mod reader;
 mod sealing;
 pub mod segments;
+mod signing;
 pub mod snapshots;
 pub mod tree;
 pub mod view;
@@ -147,6 +149,25 @@ pub enum RepoError {
         #[source]
         source: CryptoError,
     },
+    /// An object's signature is not that of the key that it names.
+    #[error("the signature of {name} does not hold")]
+    Signature {
+        /// The object.
+        name: ObjectName,
+        /// Why.
+        #[source]
+        source: CryptoError,
+    },
+    /// An object was signed with a key that may not make it, or shows the certificate of another.
+    #[error("{name} was signed with the key `{label}` of role {role}, which may not make it")]
+    NotEntitled {
+        /// The object.
+        name: ObjectName,
+        /// The label in the certificate.
+        label: String,
+        /// The role in the certificate.
+        role: Role,
+    },
     /// The object belongs to another repository.
     #[error("{name} belongs to repository {found}, not to {expected}")]
     ForeignObject {
@@ -242,6 +263,8 @@ impl RepoError {
             | Self::Malformed { .. }
             | Self::Sealed { .. }
             | Self::ForeignObject { .. }
+            | Self::Signature { .. }
+            | Self::NotEntitled { .. }
             | Self::ConfigChanged
             | Self::ConfigMissing { .. }
             | Self::ChunkMissing { .. }

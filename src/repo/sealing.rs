@@ -15,6 +15,10 @@ pub(super) enum Purpose {
     OperatorPart,
     /// The card of a key bundle.
     KeyCard,
+    /// The certificate of whoever made an object.
+    Maker,
+    /// The record of an audit entry.
+    AuditEntry,
 }
 
 impl Purpose {
@@ -22,6 +26,8 @@ impl Purpose {
         match self {
             Self::OperatorPart => b"sheaf v1 snapshot operator key",
             Self::KeyCard => b"sheaf v1 key card",
+            Self::Maker => b"sheaf v1 maker",
+            Self::AuditEntry => b"sheaf v1 audit entry",
         }
     }
 }

@@ -10,9 +10,12 @@ use super::RepoError;
 use super::keyring::Action;
 use super::open::Repository;
 use super::sealing::{Purpose, open_with, seal_to};
+use super::signing::{self, Signed};
 use crate::crypto::derive;
 use crate::crypto::recipient::{self, SealedKey};
+use crate::crypto::sign::Purpose as SignaturePurpose;
 use crate::crypto::{CryptoError, Secret, aead};
+use crate::format::certificate::Certificate;
 use crate::format::object::{HEADER_LENGTH, Header, Magic, SealedTo};
 use crate::format::snapshot::{self, OperatorRecord, PrivateRecord, RecipientSlot, SnapshotObject};
 use crate::ids::ObjectId;
@@ -27,6 +30,8 @@ pub struct Snapshot {
     pub id: ObjectId,
     /// The operator's part.
     pub record: OperatorRecord,
+    /// Who made it: a key that the authority knows, whose signature holds.
+    pub maker: Certificate,
 }
 
 /// Snapshots, oldest first, and the objects that could not be read.
@@ -59,16 +64,23 @@ pub fn commit(repository: &Repository, private: &PrivateRecord) -> Result<Object
     });
     let slots = slots.collect::<Result<Vec<_>, CryptoError>>()?;
     let object = snapshot::encode(&bound, &slots, &private);
-    let id = derive::object_id(&object);
-    repository.storage().put(ObjectName::new(ObjectKind::Snapshot, id), &[&object])?;
+    let block = signing::sign(keys, SignaturePurpose::Snapshot, &[&object])?;
+    let id = derive::object_id_of_parts(&[&object, &block]);
+    repository.storage().put(ObjectName::new(ObjectKind::Snapshot, id), &[&object, &block])?;
     Ok(id)
 }
 
-fn read_object(repository: &Repository, name: ObjectName) -> Result<Vec<u8>, RepoError> {
+/// Reads an object whose signature holds.
+fn read_signed(repository: &Repository, name: ObjectName) -> Result<Signed, RepoError> {
     let bytes = repository.get_named(name, snapshot::MAX_LENGTH as u64)?;
-    let object = SnapshotObject::decode(&bytes).map_err(|source| RepoError::Malformed { name, source })?;
+    let signed = Signed::verify(repository, SignaturePurpose::Snapshot, name, bytes)?;
+    let object = decode(&signed, name)?;
     repository.check_owner(name, object.header.repository)?;
-    Ok(bytes)
+    Ok(signed)
+}
+
+fn decode(signed: &Signed, name: ObjectName) -> Result<SnapshotObject<'_>, RepoError> {
+    SnapshotObject::decode(signed.bytes()).map_err(|source| RepoError::Malformed { name, source })
 }
 
 /// Reads what the operator's part of one snapshot says, there or, for those who cannot open that, in the private part.
@@ -76,19 +88,22 @@ fn read_object(repository: &Repository, name: ObjectName) -> Result<Vec<u8>, Rep
 /// # Errors
 /// [`RepoError::KeyLacks`] for a key that may read neither, [`RepoError::NotARecipient`]; [`RepoError`] naming the object.
 pub fn read(repository: &Repository, id: ObjectId) -> Result<Snapshot, RepoError> {
+    let name = ObjectName::new(ObjectKind::Snapshot, id);
     let Some(catalog) = repository.keys().catalog_key() else {
         repository.keys().require(Action::ListSnapshots)?;
-        return Ok(Snapshot { id, record: open_private(repository, id)?.operator });
+        let (signed, private) = read_private(repository, name)?;
+        let maker = signing::certified(repository, name, signed.key, &private.maker, Action::Store)?;
+        return Ok(Snapshot { id, record: private.operator, maker });
     };
-    let name = ObjectName::new(ObjectKind::Snapshot, id);
-    let bytes = read_object(repository, name)?;
-    let object = SnapshotObject::decode(&bytes).map_err(|source| RepoError::Malformed { name, source })?;
+    let signed = read_signed(repository, name)?;
+    let maker = signed.maker(repository, name, Action::Store)?;
+    let object = decode(&signed, name)?;
     let part = SealedTo::decode("snapshot, operator part", object.operator)
         .map_err(|source| RepoError::Malformed { name, source })?;
-    let plain = open_with(catalog, Purpose::OperatorPart, &bytes[..HEADER_LENGTH], &part)
+    let plain = open_with(catalog, Purpose::OperatorPart, &signed.bytes()[..HEADER_LENGTH], &part)
         .map_err(|source| RepoError::Sealed { name, part: "operator part", source })?;
     let record = OperatorRecord::decode(&plain).map_err(|source| RepoError::Malformed { name, source })?;
-    Ok(Snapshot { id, record })
+    Ok(Snapshot { id, record, maker })
 }
 
 /// Opens the private part of one snapshot with this holder's private key.
@@ -96,10 +111,13 @@ pub fn read(repository: &Repository, id: ObjectId) -> Result<Snapshot, RepoError
 /// # Errors
 /// [`RepoError::KeyLacks`]; [`RepoError::NotARecipient`] for a snapshot of others; [`RepoError`] naming the object.
 pub fn open_private(repository: &Repository, id: ObjectId) -> Result<PrivateRecord, RepoError> {
-    let name = ObjectName::new(ObjectKind::Snapshot, id);
+    read_private(repository, ObjectName::new(ObjectKind::Snapshot, id)).map(|(_, private)| private)
+}
+
+fn read_private(repository: &Repository, name: ObjectName) -> Result<(Signed, PrivateRecord), RepoError> {
     let (private, public) = repository.keys().private()?;
-    let bytes = read_object(repository, name)?;
-    let object = SnapshotObject::decode(&bytes).map_err(|source| RepoError::Malformed { name, source })?;
+    let signed = read_signed(repository, name)?;
+    let object = decode(&signed, name)?;
     let associated = derive::object_id(object.bound);
     let sealed = |source| RepoError::Sealed { name, part: "private part", source };
     let mut slots = object.recipients.iter().filter(|slot| slot.recipient == public).peekable();
@@ -113,7 +131,8 @@ pub fn open_private(repository: &Repository, id: ObjectId) -> Result<PrivateReco
     let content_key = opened.ok_or_else(|| sealed(CryptoError::Authentication))?;
     let plain = aead::open(content_key.expose(), associated.as_bytes(), object.private).map_err(sealed)?;
     let plain = zeroize::Zeroizing::new(plain);
-    PrivateRecord::decode(&plain).map_err(|source| RepoError::Malformed { name, source })
+    let record = PrivateRecord::decode(&plain).map_err(|source| RepoError::Malformed { name, source })?;
+    Ok((signed, record))
 }
 
 /// All snapshots that this key may see, oldest first.

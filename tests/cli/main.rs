@@ -42,7 +42,7 @@ use std::process::Stdio;
 use support::{Run, World, noise};
 
 /// Every command, as `--help` lists them.
-const COMMANDS: [&str; 18] = [
+const COMMANDS: [&str; 19] = [
     "init",
     "backup",
     "snapshots",
@@ -55,6 +55,7 @@ const COMMANDS: [&str; 18] = [
     "mount",
     "serve-nbd",
     "check",
+    "audit",
     "key",
     "stats",
     "cache",

@@ -20,7 +20,7 @@ const KEEP: &[&str] = &["operator", "auditor", "admin"];
 const MANAGE: &[&str] = &["admin"];
 
 /// Commands with the roles that can, and what a refusal says.
-const TABLE: [(&[&str], &[&str], &str); 19] = [
+const TABLE: [(&[&str], &[&str], &str); 21] = [
     (&["backup", "disk.img", "--stick", "ROLE"], STORE, "cannot back up; one of role depositor, owner or admin can"),
     (&["snapshots"], LIST, "cannot list snapshots; one of role owner, operator, auditor or admin can"),
     (
@@ -51,6 +51,8 @@ const TABLE: [(&[&str], &[&str], &str); 19] = [
         "cannot manage keys; one of role admin can",
     ),
     (&["key", "revoke", "by ROLE"], MANAGE, "cannot manage keys"),
+    (&["audit"], &["auditor", "admin"], "cannot read the audit log; one of role auditor or admin can"),
+    (&["audit", "--verify"], &["auditor", "admin"], "cannot read the audit log"),
     (&["key", "show"], &ROLES, ""),
 ];
 
@@ -240,4 +242,67 @@ fn a_new_password_that_cannot_be_had_is_said() {
     let last = world.run(&["key", "revoke", "-r", "repo", "admin"]);
     last.ends_with(1).complains(&["last key of role admin"]);
     assert_ne!(PASSWORD, OTHER);
+}
+
+#[test]
+fn what_is_done_stands_in_the_log_and_what_is_missing_is_told() {
+    let world = with_roles();
+    sheaf::ops::demo::make_stick(&world.path("disk.img"), 6).unwrap();
+    let run = as_role(&world, "depositor", &["backup", "-r", "repo", "disk.img", "--stick", "ana", "--json"]);
+    let snapshot = run.ends_with(0).document()["snapshot"].as_str().unwrap().to_owned();
+    world.run(&["restore", "-r", "repo", "latest", "--to", "back.img"]).ends_with(0);
+    world.run(&["restore", "-r", "repo", "latest", "--to", "back.img"]).ends_with(1);
+    as_role(&world, "operator", &["check", "-r", "repo"]).ends_with(0);
+    let log = as_role(&world, "auditor", &["audit", "-r", "repo", "--verify", "--json"]).ends_with(0).document();
+    let entries = log["entries"].as_array().unwrap();
+    let told: Vec<[&str; 2]> =
+        entries.iter().map(|entry| ["label", "action"].map(|field| entry[field].as_str().unwrap())).collect();
+    let made = ["admin", "key add"];
+    let expected = [
+        made,
+        made,
+        made,
+        made,
+        ["depositor", "backup"],
+        ["admin", "restore"],
+        ["admin", "restore"],
+        ["operator", "check"],
+    ];
+    assert_eq!(told, expected);
+    assert_eq!(entries[4]["snapshots"][0], snapshot);
+    assert_eq!((entries[5]["result"].as_str(), entries[5]["snapshots"][0].as_str()), (Some("done"), Some(&*snapshot)));
+    assert!(entries[6]["result"].as_str().unwrap().starts_with("failed: "), "{}", entries[6]);
+    let shown = world.run(&["audit", "-r", "repo", "--last", "2"]);
+    assert_eq!(shown.ends_with(0).out.lines().count(), 3, "{}", shown.out);
+
+    // A snapshot is taken away behind everybody's back.
+    fs::remove_file(world.path(&format!("repo/snapshots/{snapshot}"))).unwrap();
+    let run = world.run(&["check", "-r", "repo"]);
+    run.ends_with(4);
+    assert!(run.out.contains("snapshot-missing") && run.out.contains("made by `depositor`"), "{}", run.out);
+    world.run(&["audit", "-r", "repo", "--verify"]).ends_with(4);
+    // An older repository, whole in itself: this machine remembers, and says so with whatever it does.
+    for entry in fs::read_dir(world.path("repo/audit")).unwrap() {
+        fs::remove_file(entry.unwrap().path()).unwrap();
+    }
+    let run = as_role(&world, "depositor", &["backup", "-r", "repo", "disk.img", "--stick", "ana"]);
+    run.ends_with(0).complains(&["entries of the audit log that this machine has seen are gone"]);
+    let run = world.run(&["check", "-r", "repo"]);
+    run.ends_with(4);
+    assert!(run.out.contains("audit-missing"), "{}", run.out);
+}
+
+/// A log that cannot be written keeps nobody from getting data back.
+#[cfg(unix)]
+#[test]
+fn a_repository_that_cannot_be_written_to_restores_and_says_that_it_could_not_log() {
+    let world = World::new();
+    world.file("disk.img", &noise(100_000, 8));
+    world.backup("disk.img", "ana");
+    // A file where the folder should be: it holds root back as well.
+    fs::remove_dir_all(world.path("repo/audit")).unwrap();
+    world.file("repo/audit", b"");
+    let run = world.run(&["restore", "-r", "repo", "latest", "--to", "back.img"]);
+    run.ends_with(0).complains(&["the audit log could not be written"]);
+    assert!(world.read("back.img") == world.read("disk.img"));
 }

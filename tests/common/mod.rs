@@ -270,7 +270,7 @@ impl Fixture {
     /// Checks the repository.
     pub(crate) fn check(&self, depth: Depth) -> Result<CheckReport, OpsError> {
         let scratch = self.path("check");
-        let report = check(&self.repository()?, &scratch, depth, &Silent, &Cancel::default());
+        let report = check(&self.repository()?, &scratch, Some(&self.cache()), depth, &Silent, &Cancel::default());
         assert!(!scratch.exists(), "a check leaves nothing behind");
         report
     }

@@ -159,7 +159,6 @@ fn a_forged_snapshot_is_found_wherever_it_was_changed() {
     let subject = Subject::new(Object::Snapshot);
     let original = subject.scene.disks[0].1;
     subject.medium.remove(subject.name);
-    let mut sealed_to_nobody = 0;
     for byte in (0..subject.bytes.len()).step_by(pace()) {
         let changed = flipped(&subject.bytes, byte * 8 + byte % 8);
         let forged = name_for(subject.name.kind(), &changed);
@@ -168,18 +167,10 @@ fn a_forged_snapshot_is_found_wherever_it_was_changed() {
         let findings = subject.scene.findings(&subject.machine, Depth::Structure).expect("a check");
         let error = subject.machine.restore(forged.id().expect("an id")).expect_err("a forged snapshot");
         assert_names_an_object(&chain(&error), &format!("byte {byte}"));
-        assert_eq!(findings.len(), 1, "byte {byte}: {findings:?}");
-        // A slot that names another recipient is nobody's who is there.
-        sealed_to_nobody += usize::from(findings[0].starts_with("snapshot-sealed of stranger"));
-        assert!(
-            ["snapshot-sealed of stranger", "snapshot-damaged of stranger"]
-                .iter()
-                .any(|kind| findings[0].starts_with(kind)),
-            "byte {byte}: {findings:?}"
-        );
+        // Nothing of it is believed, not even which stick it is of.
+        assert_eq!(findings, ["snapshot-damaged of stranger []"], "byte {byte}");
         subject.medium.remove(forged);
     }
-    assert!((32 / pace()..=32).contains(&sealed_to_nobody), "{sealed_to_nobody}");
 }
 
 /// Bits of a pack: one in each byte of header and footer, and in steps through all that lies between.

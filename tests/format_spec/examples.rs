@@ -10,6 +10,7 @@ use sheaf::crypto::recipient::SealedKey;
 use sheaf::crypto::sign::{Purpose, SigningKey};
 use sheaf::crypto::{Secret, aead};
 use sheaf::disk::{DiskOffset, Extent};
+use sheaf::format::audit::{self, AuditRecord};
 use sheaf::format::certificate::{Certificate, Role, SignedCertificate};
 use sheaf::format::config::{Chunking, Config, ConfigRecord};
 use sheaf::format::index::{IndexSegment, IndexedPack};
@@ -17,12 +18,17 @@ use sheaf::format::keys::{KeyRecord, Protection, encode_outer};
 use sheaf::format::manifest::{HoleKind, MapRecord, StreamKind};
 use sheaf::format::object::{Header, Magic, SEALED_TO_PREFIX, SealedTo};
 use sheaf::format::pack::{Footer, PACK_HEADER_LENGTH, PackEntry, PackKind, encode_header, encode_listing};
+use sheaf::format::signature::{MAKER_LENGTH, SignatureBlock};
 use sheaf::format::snapshot::{self, Counts, DiskFacts, OperatorRecord, PrivateRecord, RecipientSlot};
 use sheaf::format::tree::{TreeEntry, TreeNode, TreeRoot};
 use sheaf::ids::{ChunkId, ChunkKey, ObjectId, RecipientId, RepositoryId, from_hex};
 
 /// `info` of HPKE for the content key of a snapshot.
 pub(crate) const INFO: &[u8] = b"sheaf v1 snapshot content key";
+/// `info` of HPKE for the key of an audit record.
+pub(crate) const AUDIT_INFO: &[u8] = b"sheaf v1 audit entry";
+/// `info` of HPKE for the key of a maker's certificate.
+pub(crate) const MAKER_INFO: &[u8] = b"sheaf v1 maker";
 /// `info` of HPKE for the key of a card.
 pub(crate) const CARD_INFO: &[u8] = b"sheaf v1 key card";
 /// `info` of HPKE for the key of an operator's part.
@@ -68,6 +74,10 @@ pub(crate) fn card_key() -> Secret {
     Secret::new([0x88; 32])
 }
 
+pub(crate) fn maker_certificate_key() -> Secret {
+    Secret::new([0x99; 32])
+}
+
 pub(crate) fn authority_seed() -> Secret {
     Secret::new([0x66; 32])
 }
@@ -87,6 +97,25 @@ pub(crate) fn recipient() -> (Secret, RecipientId) {
 
 pub(crate) fn catalog() -> (Secret, RecipientId) {
     pair(CATALOG)
+}
+
+pub(crate) fn audit() -> (Secret, RecipientId) {
+    let private = Secret::new([0xbb; 32]);
+    let public = sheaf::crypto::recipient::public_key(&private).expect("a key");
+    (private, public)
+}
+
+/// The record of the example's audit entry.
+pub(crate) fn audit_record(snapshot: &ObjectId) -> AuditRecord {
+    AuditRecord {
+        time_ms: TIME_MS + 12,
+        action: AuditRecord::BACKUP.to_owned(),
+        result: AuditRecord::DONE.to_owned(),
+        host: "desk".to_owned(),
+        snapshots: vec![(*snapshot.as_bytes()).into()],
+        key: None,
+        detail: Some("ana".to_owned()),
+    }
 }
 
 /// The certificate of the example's key.
@@ -151,6 +180,34 @@ fn pack(kind: PackKind, nonce: u8, chunks: &[&Chunk]) -> Vec<u8> {
     chunks.iter().for_each(|chunk| bytes.extend_from_slice(&chunk.stored));
     let footer = Footer { body_length: bytes.len() as u64, trailer_length: trailer.len() as u32, parity_length: 0 };
     [&bytes[..], &trailer, &footer.encode()].concat()
+}
+
+/// An object with the signature of the example's key behind it (signature.md). The certificate is sealed with a nonce one higher.
+fn signed(object: &[u8], purpose: Purpose, nonce: u8, key: &dyn Fn(&[u8]) -> SealedKey) -> Vec<u8> {
+    let hash = derive::object_id(object);
+    let signing = SigningKey::from_seed(&signing_seed());
+    let maker = [&signing.id().as_bytes()[..], &signing.sign(purpose, object)].concat();
+    let maker_key = derive::record_key(&index_key(), RecordKind::Signature);
+    let maker = seal(maker_key.expose(), nonce, hash.as_bytes(), &maker);
+    let sealed = seal(maker_certificate_key().expose(), nonce, hash.as_bytes(), &certificate().encode());
+    let SealedKey { encapsulated, ciphertext } = key(hash.as_bytes());
+    let certificate = SealedTo { encapsulated, ciphertext, sealed: &sealed }.encode();
+    let block = SignatureBlock { maker: &maker, certificate: &certificate };
+    [object, &block.encode()].concat()
+}
+
+/// The parts of a signature, for a dump.
+fn signature_parts(block: &[u8]) -> Vec<(String, Vec<u8>)> {
+    let of = |label: &str, bytes: &[u8]| {
+        let parts = parts(bytes, &SEALED).into_iter();
+        parts.map(|(part, bytes)| (format!("{label}: {part}"), bytes)).collect::<Vec<_>>()
+    };
+    let mut all = of("maker", &block[..MAKER_LENGTH]);
+    let key = [("certificate: encapsulated key", 32), ("certificate: sealed key", 48)];
+    all.extend(parts(&block[MAKER_LENGTH..MAKER_LENGTH + SEALED_TO_PREFIX], &key));
+    all.extend(of("certificate", &block[MAKER_LENGTH + SEALED_TO_PREFIX..block.len() - 4]));
+    all.push(("block length".to_owned(), block[block.len() - 4..].to_vec()));
+    all
 }
 
 /// The records of the example's disk map.
@@ -246,6 +303,12 @@ pub(crate) struct Given<'a> {
     pub(crate) operator: &'a dyn Fn(&[u8]) -> SealedKey,
     /// The key of the card, sealed with the header as associated data.
     pub(crate) card: &'a dyn Fn(&[u8]) -> SealedKey,
+    /// The keys of the makers' certificates, sealed with the hash of what is signed as associated data.
+    pub(crate) snapshot_maker: &'a dyn Fn(&[u8]) -> SealedKey,
+    pub(crate) index_maker: &'a dyn Fn(&[u8]) -> SealedKey,
+    pub(crate) audit_maker: &'a dyn Fn(&[u8]) -> SealedKey,
+    /// The key of the audit record, sealed with the hash of what is before it as associated data.
+    pub(crate) audit: &'a dyn Fn(&[u8]) -> SealedKey,
 }
 
 /// Everything in the example repository.
@@ -263,6 +326,7 @@ pub(crate) struct Repository {
     pub(crate) operator: OperatorRecord,
     pub(crate) private: PrivateRecord,
     pub(crate) snapshot: Vec<u8>,
+    pub(crate) audit: Vec<u8>,
     packed: Vec<u8>,
     recipient_aad: [u8; 32],
 }
@@ -293,6 +357,8 @@ impl Repository {
             private_key: Some(private_key.expose().to_vec().into()),
             catalog_key: Some(catalog().0.expose().to_vec().into()),
             authority_key: Some(authority_seed().expose().to_vec().into()),
+            audit: audit().1.as_bytes().to_vec().into(),
+            audit_key: Some(audit().0.expose().to_vec().into()),
         };
         let salt = [0x44; 16];
         let PasswordCost { memory_kib, passes, lanes } = COST;
@@ -336,6 +402,7 @@ impl Repository {
         let header = Header::new(repository()).encode(Magic::Index);
         let segment_key = derive::record_key(&index_key(), RecordKind::IndexSegment);
         let index = [&header[..], &seal(segment_key.expose(), 0xa8, &header, &segment.encode())].concat();
+        let index = signed(&index, Purpose::IndexSegment, 0xad, given.index_maker);
 
         let operator = OperatorRecord {
             stick: "ana".to_owned(),
@@ -371,6 +438,7 @@ impl Repository {
                 ..DiskFacts::default()
             },
             operator: operator.clone(),
+            maker: certificate().encode().into(),
         };
         let header = Header::new(repository());
         let associated = header.encode(Magic::Snapshot);
@@ -382,6 +450,14 @@ impl Repository {
         let slot = (given.slot)(&recipient_aad);
         let sealed = seal(content_key().expose(), 0xaa, &recipient_aad, &private.encode());
         let snapshot = snapshot::encode(&bound, &[slot], &sealed);
+        let snapshot = signed(&snapshot, Purpose::Snapshot, 0xac, given.snapshot_maker);
+        let bound = audit::encode_bound(&Header::new(repository()), &[]);
+        let associated = derive::object_id(&bound);
+        let record = audit_record(&derive::object_id(&snapshot)).encode();
+        let sealed = seal(maker_certificate_key().expose(), 0xae, associated.as_bytes(), &record);
+        let SealedKey { encapsulated, ciphertext } = (given.audit)(associated.as_bytes());
+        let body = SealedTo { encapsulated, ciphertext, sealed: &sealed }.encode();
+        let audit = signed(&[&bound[..], &body].concat(), Purpose::AuditEntry, 0xaf, given.audit_maker);
         Self {
             config,
             key_record,
@@ -396,6 +472,7 @@ impl Repository {
             operator,
             private,
             snapshot,
+            audit,
             packed,
             recipient_aad,
         }
@@ -438,6 +515,8 @@ impl Repository {
             "private key",
             "catalog key",
             "authority key",
+            "audit",
+            "audit key",
         ];
         let certificate_names = ["key", "role", "label", "created", "owner", "repository"];
 
@@ -501,9 +580,25 @@ impl Repository {
             [("recipients", 2), ("reserved", 2), ("recipient", 32), ("encapsulated key", 32), ("sealed key", 48)];
         let behind = &self.snapshot[36 + operator_length..];
         snapshot.extend(parts(&behind[..120], &[&slots[..], &[("private length", 4)]].concat()));
-        snapshot.extend(sealed("private part", private.len() + aead::OVERHEAD)(&behind[120..]));
+        let private_end = 120 + private.len() + aead::OVERHEAD;
+        snapshot.extend(sealed("private part", private.len() + aead::OVERHEAD)(&behind[120..private_end]));
+        snapshot.extend(signature_parts(&behind[private_end..]));
+        let index_end = 32 + self.segment.encode().len() + aead::OVERHEAD;
+        let mut index_object = parts(&self.index[..index_end], &header(&SEALED));
+        index_object.extend(signature_parts(&self.index[index_end..]));
+
+        let record = audit_record(&derive::object_id(&self.snapshot)).encode();
+        let record_end = 36 + SEALED_TO_PREFIX + record.len() + aead::OVERHEAD;
+        let mut audit = parts(&self.audit[..36], &header(&[("previous count", 2), ("reserved", 2)]));
+        let audit_key = [("record: encapsulated key", 32), ("record: sealed key", 48)];
+        audit.extend(parts(&self.audit[36..36 + SEALED_TO_PREFIX], &audit_key));
+        audit.extend(sealed("record", record.len() + aead::OVERHEAD)(&self.audit[36 + SEALED_TO_PREFIX..record_end]));
+        audit.extend(signature_parts(&self.audit[record_end..]));
+        let audit_names = ["time", "action", "result", "host", "snapshots", "key", "detail"];
 
         vec![
+            example("audit", "audit-example", audit),
+            example("audit", "audit-record-example", pairs(&record, &audit_names)),
             example("object", "object-example", parts(&self.index[..32], &HEADER)),
             example("config", "config-example", config_parts),
             example("keys", "keys-example", bundle),
@@ -529,7 +624,7 @@ impl Repository {
                 ),
             ),
             example("index", "index-example", parts(&self.segment.encode(), &segment)),
-            example("index", "index-object-example", parts(&self.index, &header(&SEALED))),
+            example("index", "index-object-example", index_object),
             example(
                 "tree",
                 "tree-node-example",
@@ -542,7 +637,11 @@ impl Repository {
             ),
             example("manifest", "manifest-example", map_parts.collect()),
             example("snapshot", "snapshot-operator-example", pairs(&operator, &operator_names)),
-            example("snapshot", "snapshot-private-example", pairs(&private, &["data", "map", "disk", "operator"])),
+            example(
+                "snapshot",
+                "snapshot-private-example",
+                pairs(&private, &["data", "map", "disk", "operator", "maker"]),
+            ),
             example(
                 "snapshot",
                 "snapshot-bound-hash",

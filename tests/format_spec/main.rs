@@ -20,6 +20,7 @@ use sheaf::crypto::recipient::{self, SealedKey};
 use sheaf::crypto::sign::{self, Purpose, SigningKey};
 use sheaf::crypto::{CryptoError, Secret, aead};
 use sheaf::disk::{DiskOffset, Extent, KeptOffset};
+use sheaf::format::audit::{AuditObject, AuditRecord};
 use sheaf::format::certificate::{Role, SignedCertificate};
 use sheaf::format::config::{CHUNKER_FASTCDC_2020, Chunking, Config};
 use sheaf::format::index::IndexSegment;
@@ -27,10 +28,11 @@ use sheaf::format::keys::{KeyRecord, Protection, SealedBundle};
 use sheaf::format::manifest::{DiskMap, HoleKind, MapRecord, Origin, Segment};
 use sheaf::format::object::{HEADER_LENGTH, Magic, SealedObject, SealedTo};
 use sheaf::format::pack::{self, Footer, PackEntry, PackKind};
+use sheaf::format::signature::{self, SignatureBlock};
 use sheaf::format::snapshot::{OperatorRecord, PrivateRecord, RecipientSlot, SnapshotObject};
 use sheaf::format::tree::{self, TreeEntry, TreeNode, TreeRoot};
-use sheaf::format::{FormatError, config, index, keys, manifest, object, snapshot};
-use sheaf::ids::{ChunkId, ChunkKey, to_hex};
+use sheaf::format::{FormatError, audit, config, index, keys, manifest, object, snapshot};
+use sheaf::ids::{ChunkId, ChunkKey, RecipientId, to_hex};
 use sheaf::names::{ObjectKind, ObjectName};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -63,21 +65,39 @@ fn repository() -> Repository {
     };
     let operator = |_: &[u8]| {
         let bytes = shown("snapshot-example");
-        key(SnapshotObject::decode(&bytes).expect("decodes").operator)
+        let (object, _) = SignatureBlock::split(&bytes).expect("a signature");
+        key(SnapshotObject::decode(object).expect("decodes").operator)
     };
+    let maker = |name: &str| {
+        let bytes = shown(name);
+        let (_, block) = SignatureBlock::split(&bytes).expect("a signature");
+        key(block.certificate)
+    };
+    let snapshot_maker = |_: &[u8]| maker("snapshot-example");
+    let index_maker = |_: &[u8]| maker("index-object-example");
     let card = |_: &[u8]| {
         let bytes = shown("keys-example");
         key(SealedBundle::decode(&bytes).expect("decodes").card)
     };
     let slot = |_: &[u8; 32]| {
         let bytes = shown("snapshot-example");
-        SnapshotObject::decode(&bytes).expect("decodes").recipients[0].clone()
+        let (object, _) = SignatureBlock::split(&bytes).expect("a signature");
+        SnapshotObject::decode(object).expect("decodes").recipients[0].clone()
     };
     Repository::build(&Given {
         frame: shown("chunk-zstd-packed")[1..].to_vec(),
         slot: &slot,
         operator: &operator,
         card: &card,
+        snapshot_maker: &snapshot_maker,
+        index_maker: &index_maker,
+        audit_maker: &|_| maker("audit-example"),
+        audit: &|_| {
+            let bytes = shown("audit-example");
+            let (object, _) = SignatureBlock::split(&bytes).expect("a signature");
+            let AuditObject { body, .. } = AuditObject::decode(object).expect("decodes");
+            SealedKey { encapsulated: body.encapsulated, ciphertext: body.ciphertext }
+        },
     })
 }
 
@@ -102,6 +122,22 @@ fn open_with(private: &Secret, info: &[u8], associated: &[u8], text: &[u8]) -> V
     let SealedTo { encapsulated, ciphertext, sealed } = SealedTo::decode("example", text).expect("decodes");
     let key = recipient::open(private, info, associated, &SealedKey { encapsulated, ciphertext }).expect("opened");
     aead::open(key.expose(), associated, sealed).expect("opened")
+}
+
+/// An object without its signature, which is that of the key in this bundle, as signature.md says.
+fn verified<'a>(object: &'a [u8], purpose: Purpose, record: &KeyRecord) -> &'a [u8] {
+    let (signed, block) = SignatureBlock::split(object).expect("a signature");
+    let hash = derive::object_id(signed);
+    let secret = |field: &minicbor::bytes::ByteVec| Secret::new(field.as_slice().try_into().expect("32 bytes"));
+    let key = derive::record_key(&secret(&record.index_key), RecordKind::Signature);
+    let maker = aead::open(key.expose(), hash.as_bytes(), block.maker).expect("opened");
+    let catalog = secret(record.catalog_key.as_ref().expect("there"));
+    let certificate = open_with(&catalog, examples::MAKER_INFO, hash.as_bytes(), block.certificate);
+    let certificate = SignedCertificate::decode(&certificate).expect("decodes").certificate().expect("decodes");
+    assert_eq!(certificate.key.as_bytes()[..], maker[..32]);
+    let signature = maker[32..].try_into().expect("64 bytes");
+    sign::verify(&certificate.key, purpose, signed, signature).expect("signed by this key");
+    signed
 }
 
 // --- The chapters as a whole ---------------------------------------------------------------------------
@@ -192,6 +228,8 @@ fn constants_of_the_chapters_are_those_of_the_code() {
         "pack": pack::PACK_HEADER_LENGTH, pack::FOOTER_LENGTH, pack::ENTRY_LENGTH, pack::MAX_LENGTH,
             pack::CHUNK_OVERHEAD;
         "index": index::MAX_LENGTH;
+        "audit": audit::MAX_LENGTH, audit::MAX_PREVIOUS;
+        "signature": signature::MAKER_LENGTH, signature::MAX_BLOCK_LENGTH;
         "tree": tree::ENTRY_LENGTH, tree::MAX_DEPTH, tree::MIN_ENTRIES, tree::MAX_ENTRIES, tree::CLOSING_MASK;
         "manifest": manifest::RECORD_LENGTH, manifest::MAX_RECORDS;
         "snapshot": snapshot::MAX_LENGTH, snapshot::MAX_RECIPIENTS, recipient::ENCAPSULATED_LENGTH,
@@ -258,7 +296,7 @@ fn object_the_header() {
     assert_eq!((header.optional_features, bytes.len()), (0, HEADER_LENGTH));
     assert_eq!(header.encode(Magic::Index)[..], bytes);
     let rows = tables(&chapters()["object"], &["byte 5", "kind"]).remove(0);
-    let kinds = [Magic::Config, Magic::Key, Magic::Pack, Magic::Index, Magic::Snapshot];
+    let kinds = [Magic::Config, Magic::Key, Magic::Pack, Magic::Index, Magic::Snapshot, Magic::Audit];
     assert_eq!(rows.len(), kinds.len());
     for (row, kind) in rows.iter().zip(kinds) {
         assert_eq!(row[0], format!("{:02x} `{}`", kind as u8, char::from(kind as u8)));
@@ -361,6 +399,7 @@ fn keys_every_derivation_has_its_known_answer() {
         ("sheaf v1 2026-11 reference secret", to_hex(derive::reference_secret(&secret).expose())),
         ("sheaf v1 2026-11 pack trailer", to_hex(derive::record_key(&secret, RecordKind::PackTrailer).expose())),
         ("sheaf v1 2026-11 index segment", to_hex(derive::record_key(&secret, RecordKind::IndexSegment).expose())),
+        ("sheaf v1 2026-11 signature", to_hex(derive::record_key(&secret, RecordKind::Signature).expose())),
     ];
     assert_eq!(rows.len(), expected.len());
     for (row, (context, answer)) in rows.iter().zip(expected) {
@@ -438,7 +477,8 @@ fn packs_open_with_the_index_key() {
 #[test]
 fn index_segments_open_with_the_index_key() {
     let bytes = shown("index-object-example");
-    let object = SealedObject::decode(Magic::Index, &bytes).expect("decodes");
+    let (bytes, _) = SignatureBlock::split(&bytes).expect("a signature");
+    let object = SealedObject::decode(Magic::Index, bytes).expect("decodes");
     let key = derive::record_key(&examples::index_key(), RecordKind::IndexSegment);
     let opened = aead::open(key.expose(), &bytes[..32], object.sealed).expect("opened");
     assert_eq!(opened, shown("index-example"));
@@ -622,6 +662,23 @@ fn snapshot_the_records() {
     assert_eq!(private.encode()[..], bytes);
 }
 
+#[test]
+fn audit_the_entry_opens_and_is_signed() {
+    let bytes = shown("audit-example");
+    let (object, _) = SignatureBlock::split(&bytes).expect("a signature");
+    let AuditObject { previous, bound, body, .. } = AuditObject::decode(object).expect("decodes");
+    assert_eq!((previous.len(), bound.len()), (0, 36));
+    let associated = derive::object_id(bound);
+    let record = open_with(&examples::audit().0, examples::AUDIT_INFO, associated.as_bytes(), &body.encode());
+    assert_eq!(record, shown("audit-record-example"));
+    let record = AuditRecord::decode(&record).expect("decodes");
+    assert_eq!((record.action.as_str(), record.result.as_str(), record.host.as_str()), ("backup", "done", "desk"));
+    let snapshot = derive::object_id(&shown("snapshot-example"));
+    assert_eq!(record, examples::audit_record(&snapshot));
+    let keys = KeyRecord::decode(&shown("keys-record-example")).expect("decodes");
+    assert_eq!(verified(&bytes, Purpose::AuditEntry, &keys), object);
+}
+
 /// The whole way, with nothing but the password and the objects that the chapters show.
 #[test]
 fn the_example_repository_restores_from_its_password() {
@@ -643,7 +700,8 @@ fn the_example_repository_restores_from_its_password() {
 
     // The index says where each chunk lies.
     let object = shown("index-object-example");
-    let sealed = SealedObject::decode(Magic::Index, &object).expect("decodes").sealed;
+    let object = verified(&object, Purpose::IndexSegment, &record);
+    let sealed = SealedObject::decode(Magic::Index, object).expect("decodes").sealed;
     let segment_key = derive::record_key(&index_key, RecordKind::IndexSegment);
     let segment = aead::open(segment_key.expose(), &object[..32], sealed).expect("opened");
     let segment = IndexSegment::decode(&segment).expect("decodes");
@@ -663,7 +721,8 @@ fn the_example_repository_restores_from_its_password() {
 
     // The catalog's key opens the operator's part, and the index key the reference list, and nothing more.
     let bytes = shown("snapshot-example");
-    let object = SnapshotObject::decode(&bytes).expect("decodes");
+    let bytes = verified(&bytes, Purpose::Snapshot, &record);
+    let object = SnapshotObject::decode(bytes).expect("decodes");
     let operator = open_with(&catalog_key, examples::OPERATOR_INFO, &bytes[..32], object.operator);
     assert_eq!(operator, shown("snapshot-operator-example"));
     let operator = OperatorRecord::decode(&operator).expect("decodes");
@@ -687,6 +746,7 @@ fn the_example_repository_restores_from_its_password() {
     assert_eq!(private, shown("snapshot-private-example"));
     let private = PrivateRecord::decode(&private).expect("decodes");
     assert_eq!(private.operator, operator, "both parts say the same");
+    assert_eq!(private.maker[..], shown("certificate-example"));
 
     // Map and data, and from both the disk.
     let map = open(&dedup_secret, &private.map.top().expect("sound").expect("not empty"));
@@ -717,7 +777,7 @@ fn the_example_repository_restores_from_its_password() {
 // --- Writing -------------------------------------------------------------------------------------------
 
 /// The seeds of each fuzz target: the examples that are its structures in the clear.
-const SEEDS: [(&str, &[&str]); 8] = [
+const SEEDS: [(&str, &[&str]); 9] = [
     ("config", &["config-example"]),
     ("key_bundle", &["keys-example", "keys-record-example", "certificate-example", "certificate-record-example"]),
     ("pack", &["pack-example", "pack-meta-example", "pack-listing-example"]),
@@ -726,6 +786,7 @@ const SEEDS: [(&str, &[&str]); 8] = [
     ("disk_map", &["manifest-example"]),
     ("snapshot", &["snapshot-example", "snapshot-operator-example", "snapshot-private-example"]),
     ("names", &["names-example"]),
+    ("audit_entry", &["audit-example", "audit-record-example"]),
 ];
 
 /// The files of `fuzz/seeds` with their bytes.
@@ -785,7 +846,8 @@ fn write_the_examples() {
     let (private, public) = examples::recipient();
     let slot = |associated: &[u8; 32]| {
         let bytes = shown("snapshot-example");
-        let shown = SnapshotObject::decode(&bytes).ok().and_then(|object| object.recipients.first().cloned());
+        let object = SignatureBlock::split(&bytes).map_or(&bytes[..], |(object, _)| object);
+        let shown = SnapshotObject::decode(object).ok().and_then(|object| object.recipients.first().cloned());
         let still_opens = |slot: &RecipientSlot| {
             let sealed = SealedKey { encapsulated: slot.encapsulated, ciphertext: slot.ciphertext };
             recipient::open(&private, examples::INFO, associated, &sealed) == Ok(examples::content_key())
@@ -803,17 +865,26 @@ fn write_the_examples() {
         _ => zstd::bulk::compress(&content, 3).expect("compressed"),
     };
     // The sealed key that is shown, where it still opens, and a new one where it does not.
-    let key = |shown: Option<&[u8]>, info: &[u8], associated: &[u8], key: Secret| {
-        let (private, public) = examples::catalog();
+    let key_to = |pair: (Secret, RecipientId), shown: Option<&[u8]>, info: &[u8], associated: &[u8], key: Secret| {
+        let (private, public) = pair;
         let shown = shown.and_then(|text| SealedTo::decode("example", text).ok());
         let shown = shown.map(|text| SealedKey { encapsulated: text.encapsulated, ciphertext: text.ciphertext });
         let opens = |sealed: &SealedKey| recipient::open(&private, info, associated, sealed) == Ok(key.clone());
         let sealed = shown.filter(opens);
         sealed.unwrap_or_else(|| recipient::seal(&public, info, associated, &key).expect("sealed"))
     };
+    let key = |shown: Option<&[u8]>, info: &[u8], associated: &[u8], key: Secret| {
+        key_to(examples::catalog(), shown, info, associated, key)
+    };
+    let audit = |associated: &[u8]| {
+        let bytes = shown("audit-example");
+        let shown = bytes.get(36..).filter(|_| SignatureBlock::split(&bytes).is_ok());
+        key_to(examples::audit(), shown, examples::AUDIT_INFO, associated, examples::maker_certificate_key())
+    };
     let operator = |associated: &[u8]| {
         let bytes = shown("snapshot-example");
-        let object = SnapshotObject::decode(&bytes).ok();
+        let object = SignatureBlock::split(&bytes).map_or(&bytes[..], |(object, _)| object);
+        let object = SnapshotObject::decode(object).ok();
         let text = object.as_ref().map(|object| object.operator);
         key(text, examples::OPERATOR_INFO, associated, examples::operator_key())
     };
@@ -822,7 +893,25 @@ fn write_the_examples() {
         let bundle = SealedBundle::decode(&bytes).ok();
         key(bundle.as_ref().map(|bundle| bundle.card), examples::CARD_INFO, associated, examples::card_key())
     };
-    let repository = Repository::build(&Given { frame, slot: &slot, operator: &operator, card: &card });
+    let maker = |name: &str, associated: &[u8]| {
+        let bytes = shown(name);
+        let block = SignatureBlock::split(&bytes).ok().map(|(_, block)| block.certificate.to_vec());
+        key(block.as_deref(), examples::MAKER_INFO, associated, examples::maker_certificate_key())
+    };
+    let snapshot_maker = |associated: &[u8]| maker("snapshot-example", associated);
+    let index_maker = |associated: &[u8]| maker("index-object-example", associated);
+    let audit_maker = |associated: &[u8]| maker("audit-example", associated);
+    let given = Given {
+        frame,
+        slot: &slot,
+        operator: &operator,
+        card: &card,
+        snapshot_maker: &snapshot_maker,
+        index_maker: &index_maker,
+        audit_maker: &audit_maker,
+        audit: &audit,
+    };
+    let repository = Repository::build(&given);
     for example in repository.examples() {
         replace(example.chapter, example.name, &example.dump());
     }

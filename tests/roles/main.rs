@@ -4,17 +4,19 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
+mod audit;
 #[path = "../common/mod.rs"]
 mod common;
+mod signatures;
 
 use common::sources::noise;
 use common::{CHEAP, Fixture, chain};
 use sheaf::crypto::password::Password;
 use sheaf::crypto::{Secret, printed, recipient};
-use sheaf::format::certificate::Role;
+use sheaf::format::certificate::{Certificate, Role};
 use sheaf::format::snapshot::OperatorRecord;
 use sheaf::format::tree::{TreeEntry, TreeRoot};
-use sheaf::ids::{ChunkKey, ObjectId, RecipientId};
+use sheaf::ids::{ChunkKey, KeyId, ObjectId, RecipientId, RepositoryId};
 use sheaf::names::{ObjectKind, ObjectName};
 use sheaf::ops::check::Depth;
 use sheaf::ops::monitor::Silent;
@@ -103,7 +105,7 @@ fn a_depositor_reads_nothing_not_even_its_own() {
         refused(bundles::inspect(&repository, listed.name).expect_err("card"), Action::KeepRepository);
     }
     let scratch = depositor.path("scratch");
-    let checked = sheaf::ops::check::check(&repository, &scratch, Depth::Data(100), &Silent, &Cancel::default());
+    let checked = sheaf::ops::check::check(&repository, &scratch, None, Depth::Data(100), &Silent, &Cancel::default());
     assert!(matches!(checked, Err(OpsError::Repo(RepoError::KeyLacks { .. }))));
     assert!(matches!(stats::stats(&store), Err(OpsError::Repo(RepoError::KeyLacks { .. }))));
     let by_stick = stats::stick_stats(&store, "ana's secret stick", &Cancel::default());
@@ -208,7 +210,15 @@ fn stand_in(id: ObjectId) -> Snapshot {
         tool: String::new(),
         counts: sheaf::format::snapshot::Counts::default(),
     };
-    Snapshot { id, record }
+    let maker = Certificate {
+        key: KeyId::new([0; 32]),
+        role: Role::Admin,
+        label: String::new(),
+        created_ms: 0,
+        owner: None,
+        repository: RepositoryId::new([0; 16]),
+    };
+    Snapshot { id, record, maker }
 }
 
 #[test]

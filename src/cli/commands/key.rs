@@ -2,13 +2,14 @@
 //!
 //! Always true here: a key or password is printed by nothing but `--print`, which asks for exactly that.
 
-use crate::cli::args::{KeyAction, KeyAdd, Protect};
 use crate::cli::context::Context;
 use crate::cli::failure::{DONE, Failure};
+use crate::cli::key_args::{KeyAction, KeyAdd, Protect};
 use crate::cli::{key_file, output, password};
 use serde::Serialize;
 use sheaf::crypto::password::{Password, PasswordCost};
 use sheaf::crypto::{printed, recipient};
+use sheaf::format::audit::AuditRecord;
 use sheaf::format::certificate::{Certificate, Role};
 use sheaf::format::keys::Protection;
 use sheaf::ids::RecipientId;
@@ -20,6 +21,7 @@ use sheaf::repo::keyring::{Action, NewKey};
 use sheaf::repo::open::Repository;
 use std::io::{Read, Write};
 use std::path::Path;
+use std::sync::Arc;
 use zeroize::Zeroizing;
 
 #[derive(Serialize)]
@@ -94,10 +96,13 @@ fn add(context: &Context, args: &KeyAdd) -> Result<u8, Failure> {
     let repository = context.open()?;
     repository.keys().require(Action::ManageKeys)?;
     let owner = args.owner.as_deref().map(|name| owner_key(&repository, name)).transpose()?;
+    context.begin(&repository, "key add");
+    context.note(|entry| entry.detail(format!("{}, {}", args.label, args.role)));
     let chosen = Chosen::ask(context, &args.protect)?;
     let created_ms = jiff::Timestamp::now().as_millisecond();
     let new = NewKey { role: args.role, label: args.label.clone(), created_ms, owner };
     let bundle = bundles::add(&repository, &new, chosen.lock())?;
+    context.note(|entry| entry.key(bundle.certificate.key));
     if context.global.json {
         output::json(&row(&repository, &bundle));
     }
@@ -201,7 +206,9 @@ fn show(context: &Context, name: Option<&str>) -> Result<u8, Failure> {
 
 fn passwd(context: &Context, args: &Protect) -> Result<u8, Failure> {
     let credential = context.credential()?;
-    let repository = Repository::open(context.storage()?)?.unlock_with(&credential)?;
+    let repository = Arc::new(Repository::open(context.storage()?)?.unlock_with(&credential)?);
+    context.begin(&repository, "key passwd");
+    context.note(|entry| entry.key(repository.keys().certificate().key));
     let chosen = Chosen::ask(context, args)?;
     let bundle = bundles::protect(&repository, &credential, chosen.lock())?;
     if context.global.json {
@@ -223,6 +230,14 @@ fn revoke(context: &Context, name: &str, dry_run: bool) -> Result<u8, Failure> {
     let bundle = bundles::resolve(&repository, name)?;
     let plan = Revocation::plan(&repository, &bundle.certificate)?;
     if !dry_run {
+        context.begin(&repository, AuditRecord::KEY_REVOKE);
+        context.note(|entry| {
+            entry.key(plan.certificate.key);
+            entry.detail(plan.certificate.label.clone());
+            plan.snapshots.iter().for_each(|id| entry.snapshot(*id));
+        });
+        // Before the bundle goes: a key that is gone and of which nobody knows would still be believed.
+        context.log_now(AuditRecord::DONE)?;
         plan.apply(&repository)?;
     }
     let names: Vec<String> = plan.bundles.iter().map(ObjectName::to_string).collect();
@@ -237,7 +252,8 @@ fn revoke(context: &Context, name: &str, dry_run: bool) -> Result<u8, Failure> {
         plan.certificate.role,
         names.join(", ")
     ));
-    context.say("It opens this repository no more.");
+    context
+        .say("It opens this repository no more, and what is signed with it from now on is a finding of `sheaf check`.");
     context.say("It still opens copies of the repository, and of its bundle, that were made before; whoever kept those, or what the");
     context.say("bundle held, knows these secrets. They stay in use: for new ones, make a new repository.");
     Ok(DONE)

@@ -25,6 +25,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 pub(crate) fn run(context: &Context, args: &MountArgs) -> Result<u8, Failure> {
     let store = context.store(Action::ReadSnapshots)?.with_cache(args.memory.saturating_mul(1 << 20));
+    context.begin(&store.repository, "mount");
     let library = Library {
         store,
         stick: args.stick.clone(),
@@ -47,6 +48,7 @@ pub(crate) fn run(context: &Context, args: &MountArgs) -> Result<u8, Failure> {
     ));
     // Who waits for the line may be behind a pipe.
     _ = std::io::stdout().flush();
+    context.log(&Ok(DONE));
     mount.run(&|| context.cancel.is_cancelled())?;
     Ok(DONE)
 }

@@ -16,7 +16,10 @@ use std::time::Instant;
 pub(crate) fn run(context: &Context, args: &Restore) -> Result<u8, Failure> {
     let began = Instant::now();
     let store = context.store(Action::ReadSnapshots)?;
+    context.begin(&store.repository, "restore");
+    context.note(|entry| entry.detail(args.to.display().to_string()));
     let snapshot = snapshots::resolve(&store.repository, &args.snapshot)?;
+    context.note(|entry| entry.snapshot(snapshot.id));
     let disk = SnapshotDisk::open(store, snapshot)?;
     let format = format(args);
     if args.block_size.is_some() && !format.has_blocks() {

@@ -32,6 +32,7 @@ pub(crate) fn run(context: &Context, args: &ServeNbd) -> Result<u8, Failure> {
         _ => None,
     };
     let store = context.store(Action::ReadSnapshots)?.with_cache(args.memory.saturating_mul(1 << 20));
+    context.begin(&store.repository, "serve-nbd");
     let mut exports = Vec::new();
     for name in &args.snapshots {
         let looked = look::open(&store, name)?;
@@ -40,6 +41,7 @@ pub(crate) fn run(context: &Context, args: &ServeNbd) -> Result<u8, Failure> {
                 "`{name}` has a path; disks and partitions are served, as in `latest`"
             )));
         }
+        context.note(|entry| entry.snapshot(looked.snapshot.id));
         let record = &looked.snapshot.record;
         let time = local_time(record.time_ms, record.utc_offset_s, false);
         let id = looked.snapshot.id.short();
@@ -67,6 +69,7 @@ pub(crate) fn run(context: &Context, args: &ServeNbd) -> Result<u8, Failure> {
     let options = Options { clients: args.clients, tls, notices: Some(Arc::new(notices)), ..Options::default() };
     let server = Server::bind(&listen, exports, options)?;
     let place = server.local_description();
+    context.log(&Ok(DONE));
     context.progress_end();
     if context.global.json {
         output::json(

@@ -127,8 +127,9 @@ pub fn backup(
         tool: request.tool,
         counts,
     };
+    let maker = store.repository.keys().certificate_bytes().to_vec().into();
     let disk = DiskFacts { volumes: plan.records(), ..request.disk };
-    let private = PrivateRecord { data: roots.data, map: roots.map, disk, operator };
+    let private = PrivateRecord { data: roots.data, map: roots.map, disk, operator, maker };
     let snapshot = snapshots::commit(&store.repository, &private)?;
     Ok(BackupReport { snapshot, counts, packs_written: packs.packs_written, packs_adopted, unreadable })
 }
