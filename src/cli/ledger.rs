@@ -5,6 +5,7 @@
 use super::failure::{DAMAGE, DONE, Failure, WARNINGS};
 use sheaf::format::audit::AuditRecord;
 use sheaf::ids::{KeyId, ObjectId};
+use sheaf::names::ObjectName;
 use sheaf::repo::open::Repository;
 use sheaf::repo::{RepoError, audit};
 use std::path::Path;
@@ -17,11 +18,12 @@ pub(crate) struct Ledger {
     snapshots: Vec<ObjectId>,
     key: Option<KeyId>,
     detail: Option<String>,
+    bundle: Option<ObjectId>,
 }
 
 impl Ledger {
     pub(crate) const fn new(repository: Arc<Repository>, action: &'static str) -> Self {
-        Self { repository, action, snapshots: Vec::new(), key: None, detail: None }
+        Self { repository, action, snapshots: Vec::new(), key: None, detail: None, bundle: None }
     }
 
     /// A snapshot that it is about.
@@ -34,6 +36,12 @@ impl Ledger {
     /// The key that it is about.
     pub(crate) const fn key(&mut self, key: KeyId) {
         self.key = Some(key);
+    }
+
+    /// The key that it is about, and the bundle that it is in from now on.
+    pub(crate) const fn bundle(&mut self, key: KeyId, bundle: ObjectName) {
+        self.key = Some(key);
+        self.bundle = bundle.id();
     }
 
     /// More, for people.
@@ -51,6 +59,7 @@ impl Ledger {
             snapshots: self.snapshots.iter().map(|id| (*id.as_bytes()).into()).collect(),
             key: self.key.map(|key| (*key.as_bytes()).into()),
             detail: self.detail,
+            bundle: self.bundle.map(|id| (*id.as_bytes()).into()),
         };
         let appended = audit::append(&self.repository, cache, &record)?;
         let missing = appended.missing.len();

@@ -89,6 +89,9 @@ pub struct AuditRecord {
     /// More, in words for people.
     #[n(6)]
     pub detail: Option<String>,
+    /// Of a key: the bundle that it is in from then on.
+    #[n(7)]
+    pub bundle: Option<ByteArray<32>>,
 }
 
 impl AuditRecord {
@@ -148,8 +151,9 @@ mod tests {
             result: AuditRecord::DONE.to_owned(),
             host: "desk".to_owned(),
             snapshots: vec![[7; 32].into()],
-            key: None,
+            key: Some([9; 32].into()),
             detail: None,
+            bundle: Some([8; 32].into()),
         };
         assert_eq!(AuditRecord::decode(&record.encode()), Ok(record));
     }

@@ -11,6 +11,7 @@ use crate::format::certificate::Role;
 use crate::ids::{KeyId, ObjectId};
 use crate::names::{ObjectKind, ObjectName};
 use crate::repo::audit::{self, Entry, Log};
+use crate::repo::bundles::{self, Bundle};
 use crate::repo::chain;
 use crate::repo::keyring::Action;
 use crate::repo::open::Repository;
@@ -69,6 +70,7 @@ pub fn verify(repository: &Repository, cache: Option<&Path>, snapshots: &[Snapsh
         }
     }
     findings.extend(after_revocation(&log, snapshots));
+    findings.extend(replaced_bundles(&log, &bundles::list(repository)?.bundles));
     Ok(AuditReport { log, findings })
 }
 
@@ -90,6 +92,35 @@ fn revoked(log: &Log) -> BTreeMap<KeyId, BTreeSet<ObjectId>> {
     let revocations = log.entries.iter().filter(by_admin).filter(|entry| is(entry, AuditRecord::KEY_REVOKE));
     let key = |entry: &Entry| entry.record.as_ref().and_then(|record| record.key.as_ref().map(|key| KeyId::new(**key)));
     revocations.filter_map(|entry| Some((key(entry)?, snapshots_of(entry).collect()))).collect()
+}
+
+/// Bundles of keys that the log says are in another bundle since, or nowhere: an old one that was put back opens with an old password.
+fn replaced_bundles(log: &Log, bundles: &[Bundle]) -> Vec<Finding> {
+    let revoked = revoked(log);
+    let mut newest: BTreeMap<KeyId, ObjectId> = BTreeMap::new();
+    for entry in &log.entries {
+        let Some(record) = &entry.record else { continue };
+        let (Some(key), Some(bundle)) = (&record.key, &record.bundle) else { continue };
+        let key = KeyId::new(**key);
+        // Its holder says so, or an admin.
+        if entry.key == key || entry.maker.as_ref().is_some_and(|maker| maker.role == Role::Admin) {
+            newest.insert(key, ObjectId::new(**bundle));
+        }
+    }
+    let wrong = bundles.iter().filter_map(|bundle| {
+        let label = &bundle.certificate.label;
+        let detail = match newest.get(&bundle.certificate.key) {
+            _ if revoked.contains_key(&bundle.certificate.key) => {
+                format!("the key `{label}` was taken away, and its bundle is back")
+            }
+            Some(id) if Some(*id) != bundle.name.id() => {
+                format!("the key `{label}` is in bundle {} since, and an older one is there", id.short())
+            }
+            _ => return None,
+        };
+        Some(finding(FindingKind::KeyReplaced, bundle.name, detail))
+    });
+    wrong.collect()
 }
 
 /// Snapshots that carry the signature of a key that was taken away before they were made: no clock is asked, an admin has listed those

@@ -259,6 +259,7 @@ fn what_is_done_stands_in_the_log_and_what_is_missing_is_told() {
         entries.iter().map(|entry| ["label", "action"].map(|field| entry[field].as_str().unwrap())).collect();
     let made = ["admin", "key add"];
     let expected = [
+        ["admin", "init"],
         made,
         made,
         made,
@@ -269,9 +270,9 @@ fn what_is_done_stands_in_the_log_and_what_is_missing_is_told() {
         ["operator", "check"],
     ];
     assert_eq!(told, expected);
-    assert_eq!(entries[4]["snapshots"][0], snapshot);
-    assert_eq!((entries[5]["result"].as_str(), entries[5]["snapshots"][0].as_str()), (Some("done"), Some(&*snapshot)));
-    assert!(entries[6]["result"].as_str().unwrap().starts_with("failed: "), "{}", entries[6]);
+    assert_eq!(entries[5]["snapshots"][0], snapshot);
+    assert_eq!((entries[6]["result"].as_str(), entries[6]["snapshots"][0].as_str()), (Some("done"), Some(&*snapshot)));
+    assert!(entries[7]["result"].as_str().unwrap().starts_with("failed: "), "{}", entries[7]);
     let shown = world.run(&["audit", "-r", "repo", "--last", "2"]);
     assert_eq!(shown.ends_with(0).out.lines().count(), 3, "{}", shown.out);
 
@@ -305,4 +306,26 @@ fn a_repository_that_cannot_be_written_to_restores_and_says_that_it_could_not_lo
     let run = world.run(&["restore", "-r", "repo", "latest", "--to", "back.img"]);
     run.ends_with(0).complains(&["the audit log could not be written"]);
     assert!(world.read("back.img") == world.read("disk.img"));
+}
+
+/// A process that holds keys leaves no core, whatever ends it.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_process_that_holds_keys_is_not_dumped() {
+    use std::os::unix::process::ExitStatusExt;
+    let world = World::new();
+    let run = |command: &str| {
+        let mut shell = std::process::Command::new("sh");
+        let shell = shell.args(["-c", &format!("ulimit -c unlimited; exec {command}")]).current_dir(world.path(""));
+        shell.env("SHEAF", env!("CARGO_BIN_EXE_sheaf")).stdin(std::process::Stdio::null()).output().unwrap().status
+    };
+    // Another program that is ended so is dumped, where the machine does that at all.
+    let other = run("sh -c 'kill -ABRT $$'");
+    if !other.core_dumped() {
+        eprintln!("skipped: this machine dumps no cores");
+        return;
+    }
+    let status = run("\"$SHEAF\" snapshots -r repo --password-command 'kill -ABRT $PPID; sleep 1'");
+    assert_eq!(status.signal(), Some(6), "{status}");
+    assert!(!status.core_dumped(), "{status}");
 }

@@ -115,6 +115,7 @@ pub(crate) fn audit_record(snapshot: &ObjectId) -> AuditRecord {
         snapshots: vec![(*snapshot.as_bytes()).into()],
         key: None,
         detail: Some("ana".to_owned()),
+        bundle: None,
     }
 }
 
@@ -594,7 +595,7 @@ impl Repository {
         audit.extend(parts(&self.audit[36..36 + SEALED_TO_PREFIX], &audit_key));
         audit.extend(sealed("record", record.len() + aead::OVERHEAD)(&self.audit[36 + SEALED_TO_PREFIX..record_end]));
         audit.extend(signature_parts(&self.audit[record_end..]));
-        let audit_names = ["time", "action", "result", "host", "snapshots", "key", "detail"];
+        let audit_names = ["time", "action", "result", "host", "snapshots", "key", "detail", "bundle"];
 
         vec![
             example("audit", "audit-example", audit),

@@ -1,8 +1,9 @@
 //! The audit log: a chain that shows what is missing, to those who may see it.
 
 use super::common::sources::noise;
-use super::common::{Fixture, chain};
+use super::common::{CHEAP, Fixture, chain};
 use super::{is_refused, open, with_all_roles, word};
+use sheaf::crypto::password::Password;
 use sheaf::format::audit::AuditRecord;
 use sheaf::format::certificate::Role;
 use sheaf::ids::ObjectId;
@@ -10,10 +11,11 @@ use sheaf::names::{ObjectKind, ObjectName};
 use sheaf::ops::OpsError;
 use sheaf::ops::audit::verify;
 use sheaf::ops::check::{Depth, Finding, FindingKind};
-use sheaf::repo::bundles::Revocation;
+use sheaf::repo::bundles::{self, Credential, Lock, Revocation};
 use sheaf::repo::keyring::Action;
 use sheaf::repo::open::Repository;
 use sheaf::repo::{audit, snapshots};
+use sheaf::storage::sim::SimStorage;
 
 fn record(action: &str, snapshots: &[ObjectId]) -> AuditRecord {
     AuditRecord {
@@ -24,6 +26,7 @@ fn record(action: &str, snapshots: &[ObjectId]) -> AuditRecord {
         snapshots: snapshots.iter().map(|id| (*id.as_bytes()).into()).collect(),
         key: None,
         detail: None,
+        bundle: None,
     }
 }
 
@@ -184,13 +187,80 @@ fn what_a_key_makes_after_it_was_taken_away_is_found() {
     medium.overwrite(stolen.bundle(), kept);
     let after = thief.backup("ana", &noise(6, 20_000)).expect("storage takes it").snapshot;
     let late = ObjectName::new(ObjectKind::Snapshot, after);
-    assert_eq!(findings(&machine), [(FindingKind::SnapshotRevoked, late)]);
-    assert_eq!(findings(&machine.with_password(word(Role::Auditor))), [(FindingKind::SnapshotRevoked, late)]);
+    // The bundle that is back is seen as well.
+    let expected = [(FindingKind::SnapshotRevoked, late), (FindingKind::KeyReplaced, stolen.bundle())];
+    assert_eq!(findings(&machine), expected);
+    assert_eq!(findings(&machine.with_password(word(Role::Auditor))), expected);
     assert_eq!(snapshots::list(&admin).expect("lists").snapshots.len(), 2);
     // Nobody but an admin takes keys away: an entry of another role that says so says nothing.
     let mut pretended = record(AuditRecord::KEY_REVOKE, &[]);
     pretended.key = Some((*admin.keys().certificate().key.as_bytes()).into());
     machine.backup("ana", &noise(7, 20_000)).expect("the admin's own");
     audit::append(&open(&medium, &word(Role::Operator)), &machine.cache(), &pretended).expect("appended");
-    assert_eq!(findings(&machine), [(FindingKind::SnapshotRevoked, late)]);
+    assert_eq!(findings(&machine), expected);
+}
+
+/// Whoever has an old bundle and its old password puts it back, or a forged one.
+#[test]
+fn a_bundle_that_was_replaced_and_comes_back_is_found() {
+    let (medium, machine) = with_all_roles();
+    let owner = open(&medium, &word(Role::Owner));
+    let old = owner.bundle();
+    let kept = medium.peek(old).expect("there");
+    let changed = Password::new(b"changed".to_vec());
+    let credential = Credential::Password(word(Role::Owner));
+    let new = bundles::protect(&owner, &credential, Lock::Password(&changed, CHEAP)).expect("protected anew");
+    let mut told = record("key passwd", &[]);
+    told.key = Some((*new.certificate.key.as_bytes()).into());
+    told.bundle = new.name.id().map(|id| (*id.as_bytes()).into());
+    audit::append(&owner, &machine.cache(), &told).expect("appended");
+    assert_eq!(findings(&machine), []);
+    medium.overwrite(old, kept.clone());
+    assert_eq!(findings(&machine), [(FindingKind::KeyReplaced, old)]);
+    medium.remove(old);
+    // A sealed record that was changed, under the name that goes with it: nobody but its holder could open it and see.
+    let mut forged = medium.peek(new.name).expect("there");
+    let at = forged.len() - 3;
+    forged[at] ^= 1;
+    medium.remove(new.name);
+    let name = ObjectName::new(ObjectKind::Key, ObjectId::new(*blake3::hash(&forged).as_bytes()));
+    medium.overwrite(name, forged);
+    assert_eq!(findings(&machine), [(FindingKind::KeyReplaced, name)]);
+    // Another key's word about it counts for nothing.
+    told.bundle = name.id().map(|id| (*id.as_bytes()).into());
+    audit::append(&open(&medium, &word(Role::Operator)), &machine.cache(), &told).expect("appended");
+    assert_eq!(findings(&machine), [(FindingKind::KeyReplaced, name)]);
+}
+
+/// A small repository with everything in it: each byte of each object, flipped, is found by an auditor, or keeps him from opening it.
+#[test]
+fn whatever_is_flipped_is_found_with_the_auditors_key() {
+    let medium = SimStorage::new();
+    let machine = Fixture::make(medium.clone());
+    let admin = machine.repository().expect("opens");
+    super::add(&admin, Role::Auditor, "auditor", None, &word(Role::Auditor));
+    back_up(&machine, 8);
+    let auditor = machine.with_password(word(Role::Auditor));
+    assert!(auditor.check(Depth::Data(100)).expect("checks").is_ok());
+    let mut flips = 0;
+    for (name, bytes) in medium.objects() {
+        // Packs are proven as a whole, by their names: a part of their bytes shows that.
+        let step = if name.kind() == ObjectKind::Pack { 97 } else { 1 } * super::common::pace();
+        for byte in (0..bytes.len()).step_by(step) {
+            let mut changed = bytes.clone();
+            changed[byte] ^= 1 << (byte % 8);
+            medium.overwrite(name, changed);
+            match auditor.repository().is_ok().then(|| auditor.check(Depth::Data(100))) {
+                None => {}
+                Some(report) => {
+                    let report = report.unwrap_or_else(|error| panic!("{name}, byte {byte}: {}", chain(&error)));
+                    assert!(!report.is_ok(), "{name}, byte {byte}");
+                }
+            }
+            flips += 1;
+        }
+        medium.overwrite(name, bytes);
+    }
+    assert!(flips * super::common::pace() > 4000, "{flips} flips");
+    assert!(auditor.check(Depth::Data(100)).expect("checks").is_ok());
 }

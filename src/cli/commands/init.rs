@@ -32,6 +32,9 @@ pub(crate) fn run(context: &Context, args: &Init) -> Result<u8, Failure> {
         },
         &password,
     )?;
+    let repository = Arc::new(repository);
+    context.begin(&repository, "init");
+    context.note(|entry| entry.bundle(repository.keys().certificate().key, repository.bundle()));
     if context.global.json {
         output::json(&serde_json::json!({ "repository": repository.id().to_string(), "path": path }));
     }

@@ -102,7 +102,7 @@ fn add(context: &Context, args: &KeyAdd) -> Result<u8, Failure> {
     let created_ms = jiff::Timestamp::now().as_millisecond();
     let new = NewKey { role: args.role, label: args.label.clone(), created_ms, owner };
     let bundle = bundles::add(&repository, &new, chosen.lock())?;
-    context.note(|entry| entry.key(bundle.certificate.key));
+    context.note(|entry| entry.bundle(bundle.certificate.key, bundle.name));
     if context.global.json {
         output::json(&row(&repository, &bundle));
     }
@@ -211,6 +211,7 @@ fn passwd(context: &Context, args: &Protect) -> Result<u8, Failure> {
     context.note(|entry| entry.key(repository.keys().certificate().key));
     let chosen = Chosen::ask(context, args)?;
     let bundle = bundles::protect(&repository, &credential, chosen.lock())?;
+    context.note(|entry| entry.bundle(bundle.certificate.key, bundle.name));
     if context.global.json {
         output::json(&row(&repository, &bundle));
     }

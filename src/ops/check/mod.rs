@@ -51,6 +51,8 @@ pub enum FindingKind {
     SnapshotMissing,
     /// A snapshot was made with a key that had been taken away.
     SnapshotRevoked,
+    /// A key bundle that was replaced or taken away is back.
+    KeyReplaced,
     /// An audit entry is damaged.
     AuditDamaged,
     /// An audit entry that others follow, or that this machine has seen, is not there.
@@ -79,6 +81,7 @@ impl FindingKind {
             Self::SnapshotSealed => "snapshot-sealed",
             Self::SnapshotMissing => "snapshot-missing",
             Self::SnapshotRevoked => "snapshot-revoked",
+            Self::KeyReplaced => "key-replaced",
             Self::AuditDamaged => "audit-damaged",
             Self::AuditMissing => "audit-missing",
             Self::ReferencesDamaged => "references-damaged",
