@@ -10,7 +10,7 @@ use sheaf::format::keys::{KeyRecord, Protection, SealedBundle, encode_outer};
 fuzz_target!(|data: &[u8]| {
     if let Ok(bundle) = SealedBundle::decode(data) {
         assert_eq!(bundle.outer.len() + bundle.sealed.len(), data.len());
-        let again = [&encode_outer(bundle.repository, &bundle.protection, bundle.card), bundle.sealed].concat();
+        let again = [&encode_outer(bundle.repository, &bundle.protection, bundle.card, &bundle.escrow), bundle.sealed].concat();
         let again = SealedBundle::decode(&again).expect("decodes again");
         assert_eq!(
             (again.repository, again.protection, again.card, again.sealed),

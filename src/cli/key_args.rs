@@ -31,6 +31,13 @@ pub(crate) enum KeyAction {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Have new secrets for what is stored from now on. What is stored stays readable by those who may; the next backups store their
+    /// data anew
+    Rotate {
+        /// Say what would be done, and do nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Write a key bundle to a file, still sealed, to be kept elsewhere
     Export {
         /// A label, or a unique prefix of an id

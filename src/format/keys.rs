@@ -57,6 +57,9 @@ pub struct SealedBundle<'a> {
     /// The certificate of the bundle's key, sealed to the catalog's public key: a [`super::object::SealedTo`]; associated data: the
     /// header.
     pub card: &'a [u8],
+    /// The key of the sealed record, sealed to the admins' public key, so that a rotation reaches a bundle whose password nobody but its
+    /// holder knows: encapsulated and sealed key.
+    pub escrow: ([u8; 32], [u8; 48]),
     /// Everything before the sealed record, which is associated data of its seal.
     pub outer: &'a [u8],
     /// `nonce ‖ ciphertext ‖ tag` of a [`KeyRecord`].
@@ -64,7 +67,12 @@ pub struct SealedBundle<'a> {
 }
 
 /// Encodes everything before the sealed record.
-pub fn encode_outer(repository: RepositoryId, protection: &Protection, card: &[u8]) -> Vec<u8> {
+pub fn encode_outer(
+    repository: RepositoryId,
+    protection: &Protection,
+    card: &[u8],
+    escrow: &([u8; 32], [u8; 48]),
+) -> Vec<u8> {
     let mut writer = Writer::new();
     writer.bytes(&Header::new(repository).encode(Magic::Key));
     match protection {
@@ -76,6 +84,7 @@ pub fn encode_outer(repository: RepositoryId, protection: &Protection, card: &[u
         }
     }
     writer.u32(u32::try_from(card.len()).unwrap_or(u32::MAX)).bytes(card);
+    writer.bytes(&escrow.0).bytes(&escrow.1);
     writer.into_bytes()
 }
 
@@ -108,9 +117,10 @@ impl<'a> SealedBundle<'a> {
             return Err(FormatError::field(STRUCTURE, "card length", "at most 16384", length.into()));
         }
         let card = reader.bytes(length as usize, "card").within(STRUCTURE)?;
+        let escrow = (reader.array("escrow").within(STRUCTURE)?, reader.array("escrow").within(STRUCTURE)?);
         let sealed = reader.rest();
         let outer = &bytes[..bytes.len() - sealed.len()];
-        Ok(Self { repository: header.repository, protection, card, outer, sealed })
+        Ok(Self { repository: header.repository, protection, card, escrow, outer, sealed })
     }
 }
 
@@ -157,6 +167,52 @@ pub struct KeyRecord {
     /// The audit's private key, 32 bytes.
     #[n(12)]
     pub audit_key: Option<ByteVec>,
+    /// Secrets that a rotation replaced, the newest first.
+    #[n(13)]
+    #[cbor(default)]
+    pub earlier: Vec<EarlierSecrets>,
+}
+
+/// Secrets that a rotation replaced: they open what was sealed before. Which are there depends on the role, as in the record.
+#[derive(Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct EarlierSecrets {
+    /// The index key, 32 bytes.
+    #[n(0)]
+    pub index_key: ByteVec,
+    /// The dedup secret, 32 bytes.
+    #[n(1)]
+    pub dedup_secret: Option<ByteVec>,
+    /// The admins' private key, 32 bytes.
+    #[n(2)]
+    pub private_key: Option<ByteVec>,
+    /// The catalog's private key, 32 bytes.
+    #[n(3)]
+    pub catalog_key: Option<ByteVec>,
+    /// The audit's private key, 32 bytes.
+    #[n(4)]
+    pub audit_key: Option<ByteVec>,
+}
+
+impl EarlierSecrets {
+    fn keys(&self) -> impl Iterator<Item = &ByteVec> {
+        let optional = [&self.dedup_secret, &self.private_key, &self.catalog_key, &self.audit_key];
+        optional.into_iter().flatten().chain([&self.index_key])
+    }
+}
+
+impl Drop for EarlierSecrets {
+    fn drop(&mut self) {
+        let optional = [&mut self.dedup_secret, &mut self.private_key, &mut self.catalog_key, &mut self.audit_key];
+        let secrets = optional.into_iter().flatten().chain([&mut self.index_key]);
+        secrets.for_each(|secret| secret.as_mut_slice().zeroize());
+    }
+}
+
+impl std::fmt::Debug for EarlierSecrets {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("EarlierSecrets(..)")
+    }
 }
 
 impl Drop for KeyRecord {
@@ -204,7 +260,8 @@ impl KeyRecord {
             ("audit key", record.audit_key.as_ref()),
         ];
         let keys = keys.into_iter().filter_map(|(field, key)| key.map(|key| (field, key)));
-        for (field, key) in keys.chain(record.recipients.iter().map(|key| ("recipient", key))) {
+        let earlier = record.earlier.iter().flat_map(EarlierSecrets::keys).map(|key| ("earlier secret", key));
+        for (field, key) in keys.chain(record.recipients.iter().map(|key| ("recipient", key))).chain(earlier) {
             if key.len() != 32 {
                 return Err(FormatError::field(STRUCTURE, field, "32 bytes", key.len() as u64));
             }
@@ -233,6 +290,7 @@ mod tests {
             authority_key: None,
             audit: key(7),
             audit_key: None,
+            earlier: Vec::new(),
         }
     }
 
@@ -257,13 +315,14 @@ mod tests {
         let password = Protection::Password { memory_kib: 64, passes: 1, lanes: 1, salt: [4; 16] };
         let recipient =
             Protection::Recipient { recipient: RecipientId::new([5; 32]), encapsulated: [6; 32], ciphertext: [7; 48] };
-        for (protection, length) in [(password, 64 + 4 + 4), (recipient, 148 + 4 + 4)] {
-            let mut bytes = encode_outer(RepositoryId::new([1; 16]), &protection, b"card");
+        let escrow = ([8; 32], [9; 48]);
+        for (protection, length) in [(password, 64 + 4 + 4 + 80), (recipient, 148 + 4 + 4 + 80)] {
+            let mut bytes = encode_outer(RepositoryId::new([1; 16]), &protection, b"card", &escrow);
             assert_eq!(bytes.len(), length);
             bytes.extend_from_slice(b"sealed");
             let bundle = SealedBundle::decode(&bytes).expect("decodes");
             assert_eq!((bundle.protection, bundle.card, bundle.sealed), (protection, &b"card"[..], &b"sealed"[..]));
-            assert_eq!(bundle.outer, &bytes[..length]);
+            assert_eq!((bundle.escrow, bundle.outer), (escrow, &bytes[..length]));
             for length in 0..length {
                 assert!(SealedBundle::decode(&bytes[..length]).is_err(), "{length}");
             }
@@ -273,7 +332,7 @@ mod tests {
                 Err(FormatError::Field { field: "protection", found: 9, .. })
             ));
         }
-        let long = encode_outer(RepositoryId::new([1; 16]), &password, &vec![0; 16385]);
+        let long = encode_outer(RepositoryId::new([1; 16]), &password, &vec![0; 16385], &escrow);
         assert!(matches!(SealedBundle::decode(&long), Err(FormatError::Field { field: "card length", .. })));
     }
 }

@@ -20,6 +20,7 @@ use crate::names::{ObjectKind, ObjectName};
 use crate::storage::Storage;
 
 const BUNDLE_KEY_INFO: &[u8] = b"sheaf v1 bundle key";
+const ESCROW_INFO: &[u8] = b"sheaf v1 bundle escrow";
 
 /// What opens a bundle.
 #[derive(Debug, Clone)]
@@ -129,10 +130,27 @@ pub fn store_bundle(
             (Protection::Recipient { recipient, encapsulated, ciphertext }, key)
         }
     };
-    let catalog = <[u8; 32]>::try_from(record.catalog.as_slice()).map_err(|_| CryptoError::InvalidPublicKey)?;
+    store_sealed(storage, repository, record, &protection, &key)
+}
+
+/// Seals a record under the key that this protection gives, and stores the bundle.
+fn store_sealed(
+    storage: &dyn Storage,
+    repository: RepositoryId,
+    record: &KeyRecord,
+    protection: &Protection,
+    key: &Secret,
+) -> Result<ObjectName, RepoError> {
+    let public = |bytes: Option<&[u8]>| {
+        let bytes = bytes.and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
+        bytes.map(RecipientId::new).ok_or(CryptoError::InvalidPublicKey)
+    };
+    let catalog = public(Some(record.catalog.as_slice()))?;
+    let admins = public(record.recipients.first().map(|key| key.as_slice()))?;
     let header = Header::new(repository).encode(Magic::Key);
-    let card = seal_to(&RecipientId::new(catalog), Purpose::KeyCard, &header, &record.certificate)?;
-    let outer = keys::encode_outer(repository, &protection, &card);
+    let card = seal_to(&catalog, Purpose::KeyCard, &header, &record.certificate)?;
+    let SealedKey { encapsulated, ciphertext } = recipient::seal(&admins, ESCROW_INFO, &header, key)?;
+    let outer = keys::encode_outer(repository, protection, &card, &(encapsulated, ciphertext));
     let sealed = aead::seal(key.expose(), &outer, &record.encode())?;
     let name = ObjectName::new(ObjectKind::Key, derive::object_id_of_parts(&[&outer, &sealed]));
     storage.put(name, &[&outer, &sealed])?;
@@ -145,12 +163,12 @@ pub fn store_bundle(
 /// [`RepoError::KeyLacks`] without the catalog's key; [`RepoError`] naming the bundle.
 pub fn inspect(repository: &Repository, name: ObjectName) -> Result<Bundle, RepoError> {
     let keys = repository.keys();
-    let catalog = keys.catalog_key().ok_or_else(|| keys.lacks(Action::KeepRepository))?;
+    keys.require(Action::KeepRepository)?;
     let malformed = |source| RepoError::Malformed { name, source };
     let bytes = repository.get_named(name, keys::MAX_LENGTH as u64)?;
     let bundle = decode(&bytes, name, repository.id())?;
     let card = SealedTo::decode("card of a key bundle", bundle.card).map_err(malformed)?;
-    let card = open_with(catalog, Purpose::KeyCard, &bytes[..HEADER_LENGTH], &card)
+    let card = open_with(keys.catalog_keys(), Purpose::KeyCard, &bytes[..HEADER_LENGTH], &card)
         .map_err(|source| RepoError::Sealed { name, part: "card", source })?;
     let certificate = verified(keys.authority(), repository.id(), &card).map_err(malformed)?;
     Ok(Bundle { name, protection: bundle.protection, certificate })
@@ -284,6 +302,42 @@ impl Revocation {
     pub fn apply(&self, repository: &Repository) -> Result<(), RepoError> {
         self.bundles.iter().try_for_each(|name| Ok(repository.storage().delete(*name)?))
     }
+}
+
+/// A bundle as an admin opens it: without its password, by the key that is sealed to the admins.
+pub(super) fn open_escrow(
+    repository: &Repository,
+    name: ObjectName,
+) -> Result<(KeyRecord, Protection, Secret), RepoError> {
+    let bytes = repository.get_named(name, keys::MAX_LENGTH as u64)?;
+    let bundle = decode(&bytes, name, repository.id())?;
+    let (encapsulated, ciphertext) = bundle.escrow;
+    let escrow = SealedKey { encapsulated, ciphertext };
+    let sealed = |part| move |source| RepoError::Sealed { name, part, source };
+    let mut opened = repository
+        .keys()
+        .privates()?
+        .iter()
+        .map(|(private, _)| recipient::open(private, ESCROW_INFO, &bytes[..HEADER_LENGTH], &escrow));
+    let key = opened.find_map(Result::ok).ok_or(CryptoError::Authentication).map_err(sealed("escrow"))?;
+    let record = aead::open(key.expose(), bundle.outer, bundle.sealed).map_err(sealed("sealed record"))?;
+    let record = KeyRecord::decode(&zeroize::Zeroizing::new(record));
+    Ok((record.map_err(|source| RepoError::Malformed { name, source })?, bundle.protection, key))
+}
+
+/// Puts a record into the place of the one that a bundle had, under the same protection: durable before the old bundle goes.
+pub(super) fn replace(
+    repository: &Repository,
+    old: ObjectName,
+    record: &KeyRecord,
+    (protection, key): (&Protection, &Secret),
+) -> Result<ObjectName, RepoError> {
+    let storage = &**repository.storage();
+    let name = store_sealed(storage, repository.id(), record, protection, key)?;
+    if name != old {
+        storage.delete(old)?;
+    }
+    Ok(name)
 }
 
 /// The bytes of a bundle, to be kept elsewhere. They stay sealed.

@@ -68,7 +68,7 @@ impl ChunkOpener<'_> {
         let packed =
             aead::open_buffer(key.expose(), &associated, sealed).map_err(|error| damaged(error.to_string()))?;
         self.unpacker.unpack(packed, plain).map_err(|error| damaged(error.to_string()))?;
-        if self.keys.chunk_key(domain, plain)? != *key {
+        if !self.keys.is_key_of(domain, plain, key)? {
             return Err(damaged("its content is not what its key was derived from".to_owned()));
         }
         Ok(())

@@ -5,15 +5,15 @@
 //! - The certificate of the holder's own key was verified: the authority, which the bundle names, has signed it for this repository.
 
 use super::RepoError;
+use super::epochs::{Epoch, secret};
 use crate::crypto::derive::{self, RecordKind};
 use crate::crypto::sign::{self, Purpose, SigningKey};
-use crate::crypto::{CryptoError, Secret, recipient};
+use crate::crypto::{CryptoError, Secret, aead, recipient};
 use crate::format::FormatError;
 use crate::format::certificate::{Certificate, Role, SignedCertificate};
 use crate::format::keys::KeyRecord;
 use crate::ids::{ChunkKey, KeyId, RecipientId, RepositoryId};
 use minicbor::bytes::ByteVec;
-use zeroize::Zeroize;
 
 /// Which secret the keys of chunks follow from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -102,20 +102,15 @@ pub struct NewKey {
 
 /// Keys in use. Wipes itself; prints nothing.
 pub struct KeyRing {
-    index: Secret,
-    reference: Secret,
-    trailer: Secret,
-    segment: Secret,
-    signature: Secret,
-    dedup: Option<Secret>,
+    /// The newest first; there is one at least.
+    epochs: Vec<Epoch>,
     recipients: Vec<RecipientId>,
-    private: Option<(Secret, RecipientId)>,
+    /// The private keys of this holder, with their public ones.
+    privates: Vec<(Secret, RecipientId)>,
     catalog: RecipientId,
-    catalog_key: Option<Secret>,
     authority: KeyId,
     authority_seed: Option<Secret>,
     audit: RecipientId,
-    audit_key: Option<Secret>,
     signing: SigningKey,
     certificate: Certificate,
     certificate_bytes: Vec<u8>,
@@ -124,66 +119,6 @@ pub struct KeyRing {
 impl std::fmt::Debug for KeyRing {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("KeyRing").field("role", &self.certificate.role).finish_non_exhaustive()
-    }
-}
-
-/// What all bundles of a repository have in common, and all that an admin has.
-struct Roots<'a> {
-    index: &'a Secret,
-    dedup: &'a Secret,
-    admin: &'a Secret,
-    catalog: &'a Secret,
-    authority: &'a Secret,
-    audit: &'a Secret,
-}
-
-impl Roots<'_> {
-    /// A bundle's record with what its role needs, and nothing else.
-    fn issue(&self, new: &NewKey, repository: RepositoryId, config: &[u8]) -> Result<KeyRecord, CryptoError> {
-        let admin = recipient::public_key(self.admin)?;
-        let seed = Secret::random()?;
-        // A new owner has a key of its own; all admins share the one that opens everything.
-        let own = match new.role {
-            Role::Owner => Some(recipient::generate()?.0),
-            Role::Admin => Some(self.admin.clone()),
-            Role::Depositor | Role::Operator | Role::Auditor => None,
-        };
-        let owner = match new.role {
-            Role::Owner => own.as_ref().map(recipient::public_key).transpose()?,
-            Role::Depositor => new.owner,
-            Role::Operator | Role::Auditor | Role::Admin => None,
-        };
-        let certificate = Certificate {
-            key: SigningKey::from_seed(&seed).id(),
-            role: new.role,
-            label: new.label.clone(),
-            created_ms: new.created_ms,
-            owner,
-            repository,
-        };
-        let authority = SigningKey::from_seed(self.authority);
-        let record = certificate.encode();
-        let signature = authority.sign(Purpose::Certificate, &record);
-        let signed = SignedCertificate { record: record.into(), signature: signature.into() };
-        let bytes = |secret: &Secret| ByteVec::from(secret.expose().to_vec());
-        let stores = Action::Store.roles().contains(&new.role);
-        let keeps = Action::KeepRepository.roles().contains(&new.role);
-        let recipients = [Some(admin), owner].into_iter().flatten().filter(|_| stores);
-        Ok(KeyRecord {
-            certificate: signed.encode().into(),
-            config: config.to_vec().into(),
-            authority: authority.id().as_bytes().to_vec().into(),
-            signing_key: bytes(&seed),
-            index_key: bytes(self.index),
-            catalog: recipient::public_key(self.catalog)?.as_bytes().to_vec().into(),
-            recipients: recipients.map(|key| key.as_bytes().to_vec().into()).collect(),
-            dedup_secret: stores.then(|| bytes(self.dedup)),
-            private_key: own.as_ref().map(bytes),
-            catalog_key: keeps.then(|| bytes(self.catalog)),
-            authority_key: (new.role == Role::Admin).then(|| bytes(self.authority)),
-            audit: recipient::public_key(self.audit)?.as_bytes().to_vec().into(),
-            audit_key: Action::ReadLog.roles().contains(&new.role).then(|| bytes(self.audit)),
-        })
     }
 }
 
@@ -198,35 +133,7 @@ impl KeyRing {
         created_ms: i64,
         config: &[u8],
     ) -> Result<KeyRecord, CryptoError> {
-        let [index, dedup, authority] = [Secret::random()?, Secret::random()?, Secret::random()?];
-        let [admin, catalog, audit] = [recipient::generate()?.0, recipient::generate()?.0, recipient::generate()?.0];
-        let roots = Roots {
-            index: &index,
-            dedup: &dedup,
-            admin: &admin,
-            catalog: &catalog,
-            authority: &authority,
-            audit: &audit,
-        };
-        let new = NewKey { role: Role::Admin, label: label.to_owned(), created_ms, owner: None };
-        roots.issue(&new, repository, config)
-    }
-
-    /// The keys of another bundle, made with those of an admin.
-    ///
-    /// # Errors
-    /// [`RepoError::KeyLacks`] for the keys of another role, [`RepoError::Crypto`].
-    pub fn issue(&self, new: &NewKey, config: &[u8]) -> Result<KeyRecord, RepoError> {
-        let lacks = || self.lacks(Action::ManageKeys);
-        let roots = Roots {
-            index: &self.index,
-            dedup: self.dedup.as_ref().ok_or_else(lacks)?,
-            admin: self.private.as_ref().map(|(private, _)| private).ok_or_else(lacks)?,
-            catalog: self.catalog_key.as_ref().ok_or_else(lacks)?,
-            authority: self.authority_seed.as_ref().ok_or_else(lacks)?,
-            audit: self.audit_key.as_ref().ok_or_else(lacks)?,
-        };
-        Ok(roots.issue(new, self.certificate.repository, config)?)
+        super::issue::first_admin(repository, label, created_ms, config)
     }
 
     /// The keys of an opened bundle of this repository.
@@ -235,14 +142,6 @@ impl KeyRing {
     /// [`FormatError`] for a certificate that does not decode, is not this key's or repository's, or was not signed by the
     /// authority.
     pub fn from_record(record: &KeyRecord, repository: RepositoryId) -> Result<Self, FormatError> {
-        let secret = |bytes: &ByteVec| {
-            // Decoding has checked the length.
-            let mut array = <[u8; 32]>::try_from(bytes.as_slice()).unwrap_or_default();
-            let secret = Secret::new(array);
-            array.zeroize();
-            secret
-        };
-        let optional = |field: &Option<ByteVec>| field.as_ref().map(secret);
         let public = |bytes: &ByteVec| <[u8; 32]>::try_from(bytes.as_slice()).unwrap_or_default();
         let wrong = |reason: &str| FormatError::record("key bundle", reason);
         let authority = KeyId::new(public(&record.authority));
@@ -251,29 +150,19 @@ impl KeyRing {
         if certificate.key != signing.id() {
             return Err(wrong("its certificate is that of another key"));
         }
-        let private = match optional(&record.private_key) {
-            Some(private) => {
-                let public = recipient::public_key(&private).map_err(|_| wrong("its private key is none"))?;
-                Some((private, public))
-            }
-            None => None,
-        };
-        let index = secret(&record.index_key);
+        let epochs = Epoch::of_record(record);
+        let privates = epochs.iter().filter_map(|epoch| epoch.private.as_ref()).map(|private| {
+            let public = recipient::public_key(private).map_err(|_| wrong("its private key is none"))?;
+            Ok((private.clone(), public))
+        });
         Ok(Self {
-            reference: derive::reference_secret(&index),
-            trailer: derive::record_key(&index, RecordKind::PackTrailer),
-            segment: derive::record_key(&index, RecordKind::IndexSegment),
-            signature: derive::record_key(&index, RecordKind::Signature),
-            index,
-            dedup: optional(&record.dedup_secret),
+            privates: privates.collect::<Result<_, FormatError>>()?,
+            epochs,
             recipients: record.recipients.iter().map(|key| RecipientId::new(public(key))).collect(),
-            private,
             catalog: RecipientId::new(public(&record.catalog)),
-            catalog_key: optional(&record.catalog_key),
             authority,
-            authority_seed: optional(&record.authority_key),
+            authority_seed: record.authority_key.as_ref().map(secret),
             audit: RecipientId::new(public(&record.audit)),
-            audit_key: optional(&record.audit_key),
             signing,
             certificate,
             certificate_bytes: record.certificate.to_vec(),
@@ -290,25 +179,48 @@ impl KeyRing {
     /// # Errors
     /// [`RepoError::KeyLacks`].
     pub fn require(&self, action: Action) -> Result<(), RepoError> {
+        let newest = self.newest();
         let enough = match action {
-            Action::Store => self.dedup.is_some() && !self.recipients.is_empty(),
-            Action::ReadSnapshots => self.private.is_some() && self.dedup.is_some(),
-            Action::ListSnapshots => self.catalog_key.is_some() || self.private.is_some(),
-            Action::KeepRepository => self.catalog_key.is_some(),
+            Action::Store => newest.dedup.is_some() && !self.recipients.is_empty(),
+            Action::ReadSnapshots => newest.private.is_some() && newest.dedup.is_some(),
+            Action::ListSnapshots => newest.catalog.is_some() || newest.private.is_some(),
+            Action::KeepRepository => newest.catalog.is_some(),
             Action::ManageKeys => self.authority_seed.is_some(),
             Action::Log => true,
-            Action::ReadLog => self.audit_key.is_some(),
+            Action::ReadLog => newest.audit.is_some(),
         };
         if enough { Ok(()) } else { Err(self.lacks(action)) }
     }
 
-    /// The key for records of this kind.
-    pub const fn record_key(&self, kind: RecordKind) -> &Secret {
-        match kind {
-            RecordKind::PackTrailer => &self.trailer,
-            RecordKind::IndexSegment => &self.segment,
-            RecordKind::Signature => &self.signature,
+    /// The secrets that seal.
+    #[allow(clippy::indexing_slicing, reason = "a record has one epoch at least, by its type")]
+    fn newest(&self) -> &Epoch {
+        &self.epochs[0]
+    }
+
+    /// All secrets, the newest first.
+    pub(super) fn epochs(&self) -> &[Epoch] {
+        &self.epochs
+    }
+
+    /// The key under which records of this kind are sealed.
+    pub fn record_key(&self, kind: RecordKind) -> &Secret {
+        self.newest().record_key(kind)
+    }
+
+    /// Opens a record of this kind, of whatever epoch.
+    ///
+    /// # Errors
+    /// [`CryptoError`] where no epoch's key opens it.
+    pub fn open_record(&self, kind: RecordKind, associated: &[u8], sealed: &[u8]) -> Result<Vec<u8>, CryptoError> {
+        let mut failure = CryptoError::Authentication;
+        for epoch in &self.epochs {
+            match aead::open(epoch.record_key(kind).expose(), associated, sealed) {
+                Ok(plain) => return Ok(plain),
+                Err(error) => failure = error,
+            }
         }
+        Err(failure)
     }
 
     /// The key of the chunk with this content.
@@ -317,10 +229,26 @@ impl KeyRing {
     /// [`RepoError::KeyLacks`] without the dedup secret.
     pub fn chunk_key(&self, domain: Domain, plain: &[u8]) -> Result<ChunkKey, RepoError> {
         let secret = match domain {
-            Domain::Reference => &self.reference,
-            Domain::Data => self.dedup.as_ref().ok_or_else(|| self.lacks(Action::ReadSnapshots))?,
+            Domain::Reference => &self.newest().reference,
+            Domain::Data => self.newest().dedup.as_ref().ok_or_else(|| self.lacks(Action::ReadSnapshots))?,
         };
         Ok(derive::chunk_key(secret, plain))
+    }
+
+    /// Says whether this is the key of the chunk with this content, in whatever epoch.
+    ///
+    /// # Errors
+    /// [`RepoError::KeyLacks`] without a dedup secret.
+    pub fn is_key_of(&self, domain: Domain, plain: &[u8], key: &ChunkKey) -> Result<bool, RepoError> {
+        let secrets = self.epochs.iter().filter_map(|epoch| match domain {
+            Domain::Reference => Some(&epoch.reference),
+            Domain::Data => epoch.dedup.as_ref(),
+        });
+        let mut secrets = secrets.peekable();
+        if secrets.peek().is_none() {
+            return Err(self.lacks(Action::ReadSnapshots));
+        }
+        Ok(secrets.any(|secret| derive::chunk_key(secret, plain) == *key))
     }
 
     /// The public keys to which snapshots are sealed.
@@ -328,13 +256,12 @@ impl KeyRing {
         &self.recipients
     }
 
-    /// The private key of this holder, and its public one.
+    /// The private keys of this holder, and their public ones.
     ///
     /// # Errors
     /// [`RepoError::KeyLacks`] where there is none.
-    pub fn private(&self) -> Result<(&Secret, RecipientId), RepoError> {
-        let (private, public) = self.private.as_ref().ok_or_else(|| self.lacks(Action::ReadSnapshots))?;
-        Ok((private, *public))
+    pub fn privates(&self) -> Result<&[(Secret, RecipientId)], RepoError> {
+        if self.privates.is_empty() { Err(self.lacks(Action::ReadSnapshots)) } else { Ok(&self.privates) }
     }
 
     /// The public key to which the operator's parts of snapshots are sealed.
@@ -342,9 +269,9 @@ impl KeyRing {
         &self.catalog
     }
 
-    /// The private key that opens the operator's parts of snapshots, where it is there.
-    pub const fn catalog_key(&self) -> Option<&Secret> {
-        self.catalog_key.as_ref()
+    /// The private keys that open the operator's parts of snapshots; none where the role has none.
+    pub fn catalog_keys(&self) -> impl Iterator<Item = &Secret> {
+        self.epochs.iter().filter_map(|epoch| epoch.catalog.as_ref())
     }
 
     /// The public key to which the records of audit entries are sealed.
@@ -352,9 +279,14 @@ impl KeyRing {
         &self.audit
     }
 
-    /// The private key that opens the records of audit entries, where it is there.
-    pub const fn audit_key(&self) -> Option<&Secret> {
-        self.audit_key.as_ref()
+    /// The private keys that open the records of audit entries; none where the role has none.
+    pub fn audit_keys(&self) -> impl Iterator<Item = &Secret> {
+        self.epochs.iter().filter_map(|epoch| epoch.audit.as_ref())
+    }
+
+    /// The seed of the authority's key, where it is there.
+    pub(super) const fn authority_seed(&self) -> Option<&Secret> {
+        self.authority_seed.as_ref()
     }
 
     /// The authority's public key, with which certificates are checked.

@@ -136,8 +136,7 @@ fn open_listing(
     trailer: &[u8],
     footer: &Footer,
 ) -> Result<Vec<PackEntry>, RepoError> {
-    let key = keys.record_key(RecordKind::PackTrailer);
-    let listing = aead::open(key.expose(), header, trailer).map_err(|source| RepoError::Sealed {
+    let listing = keys.open_record(RecordKind::PackTrailer, header, trailer).map_err(|source| RepoError::Sealed {
         name,
         part: "trailer",
         source,

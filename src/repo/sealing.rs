@@ -45,14 +45,15 @@ pub(super) fn seal_to(
     Ok(SealedTo { encapsulated, ciphertext, sealed: &sealed }.encode())
 }
 
-/// Opens a text that was sealed to the public key of `private`.
-pub(super) fn open_with(
-    private: &Secret,
+/// Opens a text that was sealed to the public key of one of these.
+pub(super) fn open_with<'a>(
+    privates: impl Iterator<Item = &'a Secret>,
     purpose: Purpose,
     associated: &[u8],
     sealed: &SealedTo<'_>,
 ) -> Result<Zeroizing<Vec<u8>>, CryptoError> {
     let key = SealedKey { encapsulated: sealed.encapsulated, ciphertext: sealed.ciphertext };
-    let key = recipient::open(private, purpose.info(), associated, &key)?;
+    let mut opened = privates.map(|private| recipient::open(private, purpose.info(), associated, &key));
+    let key = opened.find_map(Result::ok).ok_or(CryptoError::Authentication)?;
     aead::open(key.expose(), associated, sealed.sealed).map(Zeroizing::new)
 }

@@ -36,7 +36,7 @@ pub fn publish(repository: &Repository, segment: &IndexSegment) -> Result<Object
 /// # Errors
 /// [`RepoError`] naming the segment.
 pub fn read(repository: &Repository, id: ObjectId) -> Result<IndexSegment, RepoError> {
-    if repository.keys().catalog_key().is_some() {
+    if repository.keys().require(Action::KeepRepository).is_ok() {
         return read_with_maker(repository, id).map(|(segment, _)| segment);
     }
     read_signed(repository, ObjectName::new(ObjectKind::Index, id)).map(|(_, segment)| segment)
@@ -59,12 +59,10 @@ fn read_signed(repository: &Repository, name: ObjectName) -> Result<(Signed, Ind
     let object = SealedObject::decode(Magic::Index, signed.bytes()).map_err(malformed)?;
     repository.check_owner(name, object.header.repository)?;
     let header = &signed.bytes()[..signed.bytes().len() - object.sealed.len()];
-    let key = repository.keys().record_key(RecordKind::IndexSegment);
-    let plain = aead::open(key.expose(), header, object.sealed).map_err(|source| RepoError::Sealed {
-        name,
-        part: "sealed table",
-        source,
-    })?;
+    let plain = repository
+        .keys()
+        .open_record(RecordKind::IndexSegment, header, object.sealed)
+        .map_err(|source| RepoError::Sealed { name, part: "sealed table", source })?;
     let segment = IndexSegment::decode(&plain).map_err(malformed)?;
     Ok((signed, segment))
 }

@@ -53,12 +53,10 @@ impl Signed {
     ) -> Result<Self, RepoError> {
         let (signed, block) = SignatureBlock::split(&bytes).map_err(|source| RepoError::Malformed { name, source })?;
         let hash = derive::object_id(signed);
-        let key = repository.keys().record_key(RecordKind::Signature);
-        let maker = aead::open(key.expose(), hash.as_bytes(), block.maker).map_err(|source| RepoError::Sealed {
-            name,
-            part: "signature",
-            source,
-        })?;
+        let maker = repository
+            .keys()
+            .open_record(RecordKind::Signature, hash.as_bytes(), block.maker)
+            .map_err(|source| RepoError::Sealed { name, part: "signature", source })?;
         let wrong = || RepoError::Signature { name, source: CryptoError::Signature };
         let (key, signature) = maker.split_first_chunk::<32>().ok_or_else(wrong)?;
         let signature = <&[u8; SIGNATURE_LENGTH]>::try_from(signature).map_err(|_| wrong())?;
@@ -80,11 +78,11 @@ impl Signed {
         may: Action,
     ) -> Result<Certificate, RepoError> {
         let keys = repository.keys();
-        let catalog = keys.catalog_key().ok_or_else(|| keys.lacks(Action::KeepRepository))?;
+        keys.require(Action::KeepRepository)?;
         let malformed = |source| RepoError::Malformed { name, source };
         let (_, block) = SignatureBlock::split(&self.bytes).map_err(malformed)?;
         let sealed = SealedTo::decode("signature", block.certificate).map_err(malformed)?;
-        let certificate = open_with(catalog, sealing::Purpose::Maker, self.hash.as_bytes(), &sealed)
+        let certificate = open_with(keys.catalog_keys(), sealing::Purpose::Maker, self.hash.as_bytes(), &sealed)
             .map_err(|source| RepoError::Sealed { name, part: "maker's certificate", source })?;
         certified(repository, name, self.key, &certificate, may)
     }

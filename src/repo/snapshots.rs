@@ -89,19 +89,20 @@ fn decode(signed: &Signed, name: ObjectName) -> Result<SnapshotObject<'_>, RepoE
 /// [`RepoError::KeyLacks`] for a key that may read neither, [`RepoError::NotARecipient`]; [`RepoError`] naming the object.
 pub fn read(repository: &Repository, id: ObjectId) -> Result<Snapshot, RepoError> {
     let name = ObjectName::new(ObjectKind::Snapshot, id);
-    let Some(catalog) = repository.keys().catalog_key() else {
+    if repository.keys().require(Action::KeepRepository).is_err() {
         repository.keys().require(Action::ListSnapshots)?;
         let (signed, private) = read_private(repository, name)?;
         let maker = signing::certified(repository, name, signed.key, &private.maker, Action::Store)?;
         return Ok(Snapshot { id, record: private.operator, maker });
-    };
+    }
     let signed = read_signed(repository, name)?;
     let maker = signed.maker(repository, name, Action::Store)?;
     let object = decode(&signed, name)?;
     let part = SealedTo::decode("snapshot, operator part", object.operator)
         .map_err(|source| RepoError::Malformed { name, source })?;
-    let plain = open_with(catalog, Purpose::OperatorPart, &signed.bytes()[..HEADER_LENGTH], &part)
-        .map_err(|source| RepoError::Sealed { name, part: "operator part", source })?;
+    let plain =
+        open_with(repository.keys().catalog_keys(), Purpose::OperatorPart, &signed.bytes()[..HEADER_LENGTH], &part)
+            .map_err(|source| RepoError::Sealed { name, part: "operator part", source })?;
     let record = OperatorRecord::decode(&plain).map_err(|source| RepoError::Malformed { name, source })?;
     Ok(Snapshot { id, record, maker })
 }
@@ -115,16 +116,19 @@ pub fn open_private(repository: &Repository, id: ObjectId) -> Result<PrivateReco
 }
 
 fn read_private(repository: &Repository, name: ObjectName) -> Result<(Signed, PrivateRecord), RepoError> {
-    let (private, public) = repository.keys().private()?;
+    let privates = repository.keys().privates()?;
     let signed = read_signed(repository, name)?;
     let object = decode(&signed, name)?;
     let associated = derive::object_id(object.bound);
     let sealed = |source| RepoError::Sealed { name, part: "private part", source };
-    let mut slots = object.recipients.iter().filter(|slot| slot.recipient == public).peekable();
+    let slots = object.recipients.iter();
+    let mut slots = slots
+        .flat_map(|slot| privates.iter().filter(|(_, public)| slot.recipient == *public).map(move |own| (slot, &own.0)))
+        .peekable();
     if slots.peek().is_none() {
         return Err(RepoError::NotARecipient { name });
     }
-    let opened = slots.find_map(|slot| {
+    let opened = slots.find_map(|(slot, private)| {
         let sealed = SealedKey { encapsulated: slot.encapsulated, ciphertext: slot.ciphertext };
         recipient::open(private, CONTENT_KEY_INFO, associated.as_bytes(), &sealed).ok()
     });

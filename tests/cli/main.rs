@@ -83,7 +83,7 @@ fn every_command_explains_itself() {
     for action in ["show", "rebuild", "remove"] {
         world.run(&["cache", action, "--help"]).ends_with(0);
     }
-    for action in ["add", "list", "show", "passwd", "revoke", "export", "import", "generate"] {
+    for action in ["add", "list", "show", "passwd", "revoke", "rotate", "export", "import", "generate"] {
         world.run(&["key", action, "--help"]).ends_with(0);
     }
     let version = world.run(&["--version"]);

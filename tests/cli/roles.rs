@@ -20,7 +20,7 @@ const KEEP: &[&str] = &["operator", "auditor", "admin"];
 const MANAGE: &[&str] = &["admin"];
 
 /// Commands with the roles that can, and what a refusal says.
-const TABLE: [(&[&str], &[&str], &str); 21] = [
+const TABLE: [(&[&str], &[&str], &str); 22] = [
     (&["backup", "disk.img", "--stick", "ROLE"], STORE, "cannot back up; one of role depositor, owner or admin can"),
     (&["snapshots"], LIST, "cannot list snapshots; one of role owner, operator, auditor or admin can"),
     (
@@ -51,6 +51,7 @@ const TABLE: [(&[&str], &[&str], &str); 21] = [
         "cannot manage keys; one of role admin can",
     ),
     (&["key", "revoke", "by ROLE"], MANAGE, "cannot manage keys"),
+    (&["key", "rotate"], MANAGE, "cannot manage keys"),
     (&["audit"], &["auditor", "admin"], "cannot read the audit log; one of role auditor or admin can"),
     (&["audit", "--verify"], &["auditor", "admin"], "cannot read the audit log"),
     (&["key", "show"], &ROLES, ""),

@@ -25,6 +25,8 @@ use sheaf::ids::{ChunkId, ChunkKey, ObjectId, RecipientId, RepositoryId, from_he
 
 /// `info` of HPKE for the content key of a snapshot.
 pub(crate) const INFO: &[u8] = b"sheaf v1 snapshot content key";
+/// `info` of HPKE for the key of a bundle in escrow.
+pub(crate) const ESCROW_INFO: &[u8] = b"sheaf v1 bundle escrow";
 /// `info` of HPKE for the key of an audit record.
 pub(crate) const AUDIT_INFO: &[u8] = b"sheaf v1 audit entry";
 /// `info` of HPKE for the key of a maker's certificate.
@@ -304,6 +306,8 @@ pub(crate) struct Given<'a> {
     pub(crate) operator: &'a dyn Fn(&[u8]) -> SealedKey,
     /// The key of the card, sealed with the header as associated data.
     pub(crate) card: &'a dyn Fn(&[u8]) -> SealedKey,
+    /// The bundle's key, sealed to the recipient with the header as associated data.
+    pub(crate) escrow: &'a dyn Fn(&[u8]) -> SealedKey,
     /// The keys of the makers' certificates, sealed with the hash of what is signed as associated data.
     pub(crate) snapshot_maker: &'a dyn Fn(&[u8]) -> SealedKey,
     pub(crate) index_maker: &'a dyn Fn(&[u8]) -> SealedKey,
@@ -360,6 +364,7 @@ impl Repository {
             authority_key: Some(authority_seed().expose().to_vec().into()),
             audit: audit().1.as_bytes().to_vec().into(),
             audit_key: Some(audit().0.expose().to_vec().into()),
+            earlier: Vec::new(),
         };
         let salt = [0x44; 16];
         let PasswordCost { memory_kib, passes, lanes } = COST;
@@ -367,8 +372,10 @@ impl Repository {
         let sealed = seal(card_key().expose(), 0xab, &header, &key_record.certificate);
         let SealedKey { encapsulated, ciphertext } = (given.card)(&header);
         let card = SealedTo { encapsulated, ciphertext, sealed: &sealed }.encode();
-        let outer = encode_outer(repository(), &Protection::Password { memory_kib, passes, lanes, salt }, &card);
         let bundle_key = password_key(&Password::new(PASSWORD.to_vec()), &salt, COST).expect("hashed");
+        let SealedKey { encapsulated, ciphertext } = (given.escrow)(&header);
+        let protection = Protection::Password { memory_kib, passes, lanes, salt };
+        let outer = encode_outer(repository(), &protection, &card, &(encapsulated, ciphertext));
         let bundle = [&outer[..], &seal(bundle_key.expose(), 0xa0, &outer, &key_record.encode())].concat();
 
         let packed = [&[1], &given.frame[..]].concat();
@@ -503,7 +510,8 @@ impl Repository {
         let mut bundle = parts(&self.bundle[..68], &header(&[&outer[..], &[("card length", 4)]].concat()));
         bundle.extend(parts(&self.bundle[68..68 + SEALED_TO_PREFIX], &card_key));
         bundle.extend(sealed("card", sealed_card)(&self.bundle[68 + SEALED_TO_PREFIX..card_end]));
-        bundle.extend(parts(&self.bundle[card_end..], &SEALED));
+        let escrow = [("escrow: encapsulated key", 32), ("escrow: sealed key", 48)];
+        bundle.extend(parts(&self.bundle[card_end..], &[&escrow[..], &SEALED].concat()));
         let key_names = [
             "certificate",
             "config",
@@ -518,6 +526,7 @@ impl Repository {
             "authority key",
             "audit",
             "audit key",
+            "earlier",
         ];
         let certificate_names = ["key", "role", "label", "created", "owner", "repository"];
 

@@ -89,6 +89,11 @@ fn repository() -> Repository {
         slot: &slot,
         operator: &operator,
         card: &card,
+        escrow: &|_| {
+            let bytes = shown("keys-example");
+            let (encapsulated, ciphertext) = SealedBundle::decode(&bytes).expect("decodes").escrow;
+            SealedKey { encapsulated, ciphertext }
+        },
         snapshot_maker: &snapshot_maker,
         index_maker: &index_maker,
         audit_maker: &|_| maker("audit-example"),
@@ -351,12 +356,17 @@ fn keys_the_bundle_opens_with_the_password() {
         panic!("a password was expected");
     };
     assert_eq!((memory_kib, passes, lanes, salt), (64, 1, 1, [0x44; 16]));
-    assert_eq!(bundle.outer.len(), 64 + 4 + bundle.card.len());
+    assert_eq!(bundle.outer.len(), 64 + 4 + bundle.card.len() + 80);
+    let (encapsulated, ciphertext) = bundle.escrow;
+    let escrow = SealedKey { encapsulated, ciphertext };
+    let (admins, _) = examples::recipient();
+    let escrow = recipient::open(&admins, examples::ESCROW_INFO, &bytes[..32], &escrow).expect("opened");
     let card = open_with(&examples::catalog().0, examples::CARD_INFO, &bytes[..32], bundle.card);
     assert_eq!(card, shown("certificate-example"));
     let cost = PasswordCost { memory_kib, passes, lanes };
     let key = password_key(&Password::new(b"correct horse battery staple".to_vec()), &salt, cost).expect("hashed");
     let chapter = &chapters()["keys"];
+    assert_eq!(escrow, key, "the admins have the key of the record as well");
     assert!(chapter.contains(&to_hex(key.expose())), "keys.md does not show {}", to_hex(key.expose()));
     let opened = aead::open(key.expose(), bundle.outer, bundle.sealed).expect("opened");
     assert_eq!(opened, shown("keys-record-example"));
@@ -893,6 +903,13 @@ fn write_the_examples() {
         let bundle = SealedBundle::decode(&bytes).ok();
         key(bundle.as_ref().map(|bundle| bundle.card), examples::CARD_INFO, associated, examples::card_key())
     };
+    let escrow = |associated: &[u8]| {
+        let bytes = shown("keys-example");
+        let shown = SealedBundle::decode(&bytes).ok().map(|bundle| [&bundle.escrow.0[..], &bundle.escrow.1].concat());
+        let password = Password::new(examples::PASSWORD.to_vec());
+        let bundle_key = password_key(&password, &[0x44; 16], examples::COST).expect("hashed");
+        key_to(examples::recipient(), shown.as_deref(), examples::ESCROW_INFO, associated, bundle_key)
+    };
     let maker = |name: &str, associated: &[u8]| {
         let bytes = shown(name);
         let block = SignatureBlock::split(&bytes).ok().map(|(_, block)| block.certificate.to_vec());
@@ -906,6 +923,7 @@ fn write_the_examples() {
         slot: &slot,
         operator: &operator,
         card: &card,
+        escrow: &escrow,
         snapshot_maker: &snapshot_maker,
         index_maker: &index_maker,
         audit_maker: &audit_maker,

@@ -7,6 +7,7 @@
 mod audit;
 #[path = "../common/mod.rs"]
 mod common;
+mod rotation;
 mod signatures;
 
 use common::sources::noise;

@@ -19,6 +19,7 @@ use sheaf::repo::bundles::{self, Bundle, Lock, Revocation};
 use sheaf::repo::chain;
 use sheaf::repo::keyring::{Action, NewKey};
 use sheaf::repo::open::Repository;
+use sheaf::repo::rotation::Rotation;
 use std::io::{Read, Write};
 use std::path::Path;
 use std::sync::Arc;
@@ -42,6 +43,7 @@ pub(crate) fn run(context: &Context, action: KeyAction) -> Result<u8, Failure> {
         KeyAction::Show { key } => show(context, key.as_deref()),
         KeyAction::Passwd(args) => passwd(context, &args),
         KeyAction::Revoke { key, dry_run } => revoke(context, &key, dry_run),
+        KeyAction::Rotate { dry_run } => rotate(context, dry_run),
         KeyAction::Export { key, to } => export(context, &key, &to),
         KeyAction::Import { file } => import(context, &file),
         KeyAction::Generate { file } => generate(context, &file),
@@ -256,7 +258,30 @@ fn revoke(context: &Context, name: &str, dry_run: bool) -> Result<u8, Failure> {
     context
         .say("It opens this repository no more, and what is signed with it from now on is a finding of `sheaf check`.");
     context.say("It still opens copies of the repository, and of its bundle, that were made before; whoever kept those, or what the");
-    context.say("bundle held, knows these secrets. They stay in use: for new ones, make a new repository.");
+    context.say("bundle held, knows these secrets. `sheaf key rotate` has new ones for what is stored from now on.");
+    Ok(DONE)
+}
+
+fn rotate(context: &Context, dry_run: bool) -> Result<u8, Failure> {
+    let repository = context.open()?;
+    let plan = Rotation::plan(&repository)?;
+    let labels: Vec<String> = plan.keys().map(|key| key.label.clone()).collect();
+    if !dry_run {
+        plan.apply(&repository, &mut |renewed| {
+            context.begin(&repository, "key rotate");
+            context.note(|entry| entry.bundle(renewed.certificate.key, renewed.bundle));
+            context.log_now(AuditRecord::DONE)
+        })?;
+    }
+    if context.global.json {
+        output::json(&serde_json::json!({ "keys": labels, "finishes": plan.finishes, "dry_run": dry_run }));
+    }
+    let verb = if dry_run { "Would give" } else { "Gave" };
+    let what = if plan.finishes { "the secrets of a rotation that was cut short" } else { "new secrets" };
+    context.say(&format!("{verb} {what} to {}.", labels.join(", ")));
+    context.say("What is stored from now on is sealed under them: a key that was lost before opens none of that. Everybody's password stays.");
+    context.say("What was stored before stays as it is, also for whoever has a lost key and a copy. The next backups store their data anew.");
+    context.say("The authority that certifies keys is the same. If an admin's key was lost, make a new repository.");
     Ok(DONE)
 }
 

@@ -76,7 +76,7 @@ fn compare_batches(
             buffer.resize(piece.part.len(), 0);
             target.read(piece.start, &mut buffer)?;
             let same = if piece.part.len() == piece.chunk_length {
-                disk.store().repository.keys().chunk_key(Domain::Data, &buffer)? == piece.key
+                disk.store().repository.keys().is_key_of(Domain::Data, &buffer, &piece.key)?
             } else {
                 filler.chunk(piece)?[piece.part.clone()] == buffer
             };

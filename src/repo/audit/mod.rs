@@ -67,18 +67,18 @@ pub fn read(repository: &Repository, id: ObjectId) -> Result<Entry, RepoError> {
     let signed = read_signed(repository, name)?;
     let object = AuditObject::decode(signed.bytes()).map_err(malformed)?;
     let keys = repository.keys();
-    let maker = match keys.catalog_key() {
-        Some(_) => Some(signed.maker(repository, name, Action::Log)?),
-        None => None,
+    let maker = match keys.require(Action::KeepRepository) {
+        Ok(()) => Some(signed.maker(repository, name, Action::Log)?),
+        Err(_) => None,
     };
-    let record = match keys.audit_key() {
-        Some(key) => {
+    let record = match keys.require(Action::ReadLog) {
+        Ok(()) => {
             let bound = derive::object_id(object.bound);
-            let plain = open_with(key, Purpose::AuditEntry, bound.as_bytes(), &object.body)
+            let plain = open_with(keys.audit_keys(), Purpose::AuditEntry, bound.as_bytes(), &object.body)
                 .map_err(|source| RepoError::Sealed { name, part: "record", source })?;
             Some(AuditRecord::decode(&plain).map_err(malformed)?)
         }
-        None => None,
+        Err(_) => None,
     };
     Ok(Entry { id, previous: object.previous, key: signed.key, maker, record })
 }

@@ -1,0 +1,153 @@
+//! New secrets: what was stored before stays readable by those who may, and what is stored later is closed to whoever was lost before.
+
+use super::common::chain;
+use super::common::sources::noise;
+use super::{add, open, with_all_roles, word};
+use sheaf::crypto::password::Password;
+use sheaf::format::certificate::Role;
+use sheaf::names::ObjectKind;
+use sheaf::ops::check::Depth;
+use sheaf::repo::open::Repository;
+use sheaf::repo::rotation::{Renewed, Rotation};
+use sheaf::repo::{RepoError, audit, snapshots};
+use sheaf::storage::sim::SimStorage;
+use std::sync::Arc;
+
+fn rotate(repository: &Repository) -> Vec<Renewed> {
+    let plan = Rotation::plan(repository).expect("a plan");
+    let mut renewed = Vec::new();
+    plan.apply(repository, &mut |each| {
+        renewed.push(each);
+        Ok(())
+    })
+    .expect("applied");
+    renewed
+}
+
+#[test]
+fn after_a_rotation_all_that_could_be_done_can_be_done_and_what_is_new_is_closed_to_old_keys() {
+    let (medium, machine) = with_all_roles();
+    let disk = noise(1, 200_000);
+    let ana = machine.with_password(word(Role::Owner));
+    let before =
+        [machine.backup("admin", &disk), ana.backup("ana", &disk)].map(|made| made.expect("a backup").snapshot);
+    // What somebody has who took a bundle with its password home, or who is still at it.
+    let old: Vec<Arc<Repository>> = Role::ALL.into_iter().map(|role| open(&medium, &word(role))).collect();
+
+    let admin = machine.repository().expect("opens");
+    let plan = Rotation::plan(&admin).expect("a plan");
+    assert_eq!((plan.finishes, plan.keys().count()), (false, 6));
+    let objects = medium.objects();
+    assert_eq!(objects, medium.objects(), "a plan changes nothing");
+    assert_eq!(rotate(&admin).len(), 6);
+    let rest = |objects: &std::collections::BTreeMap<_, Vec<u8>>| {
+        objects.iter().filter(|(name, _): &(&sheaf::names::ObjectName, _)| name.kind() != ObjectKind::Key).count()
+    };
+    assert_eq!(rest(&objects), rest(&medium.objects()), "nothing but bundles is touched");
+    assert_eq!(medium.names(ObjectKind::Key).len(), 6);
+
+    // Everybody's password opens, and everything does what it did.
+    for role in Role::ALL {
+        assert_eq!(open(&medium, &word(role)).keys().role(), role);
+    }
+    assert!(ana.restore(before[1]).expect("her own from before") == disk);
+    let stored = machine.backup("admin", &disk).expect("a backup");
+    assert!(stored.counts.chunks_new > 0, "nothing that is stored later is sealed under old secrets");
+    let after = [stored.snapshot, ana.backup("ana", &disk).expect("a backup").snapshot];
+    let depositor = machine.with_password(word(Role::Depositor)).backup("stick", &disk).expect("a backup");
+    assert_eq!(depositor.counts.chunks_new, 0, "the new secrets are the same for all");
+    assert!(ana.restore(after[1]).expect("her own from after") == disk);
+    machine.assert_sound(
+        &[(before[0], &disk), (before[1], &disk), (after[0], &disk), (after[1], &disk), (depositor.snapshot, &disk)],
+        "of two epochs",
+    );
+    for role in [Role::Operator, Role::Auditor] {
+        let report = machine.with_password(word(role)).check(Depth::Data(100)).expect("checks");
+        assert!(report.is_ok() && report.snapshots == 5, "{role}: {:?}", report.findings);
+    }
+
+    // The old secrets open nothing of it.
+    for repository in &old {
+        let role = repository.keys().role();
+        let new = [after[0], after[1], depositor.snapshot];
+        for id in new {
+            assert!(
+                snapshots::read(repository, id).is_err() && snapshots::open_private(repository, id).is_err(),
+                "{role}"
+            );
+        }
+        let segments = medium.list_names(ObjectKind::Index);
+        let opened = segments.iter().filter(|id| sheaf::repo::segments::read(repository, **id).is_ok()).count();
+        assert!(opened < segments.len(), "{role} reads segments that were made since");
+    }
+
+    // A key that is made now reads what its role may of before.
+    let late = Password::new(b"late".to_vec());
+    add(&machine.repository().expect("opens"), Role::Auditor, "late", None, &late);
+    let report = machine.with_password(late).check(Depth::Data(100)).expect("checks");
+    assert!(report.is_ok() && report.snapshots == 5, "{:?}", report.findings);
+}
+
+#[test]
+fn rotations_follow_one_another_and_one_that_was_cut_short_is_finished() {
+    let (medium, machine) = with_all_roles();
+    let disk = noise(2, 50_000);
+    let mut made = vec![machine.backup("ana", &disk).expect("a backup").snapshot];
+    for _ in 0..3 {
+        rotate(&machine.repository().expect("opens"));
+        made.push(machine.backup("ana", &disk).expect("a backup").snapshot);
+    }
+    // Cut short behind the second bundle.
+    let admin = machine.repository().expect("opens");
+    let plan = Rotation::plan(&admin).expect("a plan");
+    let mut left = 2;
+    let cut = plan.apply(&admin, &mut |_| {
+        left -= 1;
+        if left == 0 { Err(RepoError::NoSuchKey { name: "cut".to_owned() }) } else { Ok(()) }
+    });
+    assert!(matches!(cut, Err(RepoError::NoSuchKey { .. })));
+    made.push(machine.backup("ana", &disk).expect("a backup").snapshot);
+    let admin = machine.repository().expect("opens");
+    let plan = Rotation::plan(&admin).expect("a plan");
+    assert!(plan.finishes);
+    assert_eq!(plan.keys().count(), 4, "those that are behind");
+    let renewed = rotate(&admin);
+    assert_eq!(renewed.len(), 5, "they, and the admin's own, which is told again");
+    assert!(!Rotation::plan(&machine.repository().expect("opens")).expect("a plan").finishes);
+    let all: Vec<_> = made.iter().map(|id| (*id, &disk)).collect();
+    machine.assert_sound(&all, "of five epochs");
+    for role in Role::ALL {
+        assert_eq!(open(&medium, &word(role)).keys().role(), role, "nobody was left out");
+    }
+    let auditor = machine.with_password(word(Role::Auditor)).check(Depth::Data(100)).expect("checks");
+    assert!(auditor.is_ok() && auditor.snapshots == 5, "{:?}", auditor.findings);
+}
+
+#[test]
+fn nobody_but_an_admin_rotates_and_nobody_is_left_out_by_damage() {
+    let (medium, machine) = with_all_roles();
+    for role in Role::ALL.into_iter().filter(|role| *role != Role::Admin) {
+        let refused = Rotation::plan(&open(&medium, &word(role))).expect_err("not his to do");
+        assert!(matches!(refused, RepoError::KeyLacks { .. }), "{}", chain(&refused));
+    }
+    let admin = machine.repository().expect("opens");
+    let other = medium.names(ObjectKind::Key).into_iter().find(|name| *name != admin.bundle()).expect("there");
+    let mut bytes = medium.peek(other).expect("there");
+    let at = bytes.len() - 1;
+    bytes[at] ^= 1;
+    medium.overwrite(other, bytes);
+    let refused = Rotation::plan(&admin).expect_err("one bundle is damaged");
+    assert!(refused.is_damage(), "{}", chain(&refused));
+    assert_eq!(audit::read_all(&admin, None).expect("reads").entries.len(), 0);
+}
+
+/// The ids of all objects of a kind.
+trait Ids {
+    fn list_names(&self, kind: ObjectKind) -> Vec<sheaf::ids::ObjectId>;
+}
+
+impl Ids for SimStorage {
+    fn list_names(&self, kind: ObjectKind) -> Vec<sheaf::ids::ObjectId> {
+        self.names(kind).into_iter().filter_map(sheaf::names::ObjectName::id).collect()
+    }
+}
