@@ -3,6 +3,7 @@
 
     restore.py REPOSITORY SNAPSHOT-ID-PREFIX OUT    the password stands in SHEAF_PASSWORD
     restore.py --vectors [FORMAT-SPEC]              compares with the examples and known answers of the chapters
+    restore.py --damage [FORMAT-SPEC]               changes every byte of the example repository and asks for its disk
 
 Needs the packages cryptography, blake3, argon2-cffi and zstandard. It shares no code with the program, so that what it reads
 is what the chapters say. It is meant for small repositories.
@@ -21,9 +22,11 @@ sys.dont_write_bytecode = True
 
 from reader.base import CONFIG_MAX, Refused, Storage, must, name_of, open_config
 from reader.chunks import Chunks
+from reader.damage import damage
 from reader.keys import find_keys
 from reader.snapshot import SNAPSHOT_MAX, open_snapshot, read_references
 from reader.trees import read_disk_map, walk
+from reader.vectors import compare
 
 
 def write_disk(chunks, keys, snapshot, extents, ids, out):
@@ -48,8 +51,7 @@ def find_snapshot(storage, prefix):
     return found[0]
 
 
-def restore(repository, prefix, out, password):
-    storage = Storage(repository)
+def restore(storage, prefix, out, password):
     config = open_config(storage.read("config", CONFIG_MAX))
     keys = find_keys(storage, config, password)
     identity = find_snapshot(storage, prefix)
@@ -71,14 +73,15 @@ def restore(repository, prefix, out, password):
 
 def main(arguments):
     if arguments[:1] == ["--vectors"] and len(arguments) <= 2:
-        from reader.vectors import compare
-
-        return compare(*arguments[1:])
+        return compare(restore, *arguments[1:])
+    if arguments[:1] == ["--damage"] and len(arguments) <= 2:
+        return damage(restore, *arguments[1:])
     if len(arguments) != 3:
         print(__doc__, file=sys.stderr)
         return 2
     try:
-        print(restore(*arguments, os.environb.get(b"SHEAF_PASSWORD", b"")))
+        repository, snapshot, out = arguments
+        print(restore(Storage(repository), snapshot, out, os.environb.get(b"SHEAF_PASSWORD", b"")))
         return 0
     except (Refused, OSError) as error:
         print(f"refused: {error}", file=sys.stderr)

@@ -7,6 +7,7 @@ Always true here:
 
 from __future__ import annotations
 
+import io
 import os
 import re
 from dataclasses import dataclass
@@ -155,6 +156,22 @@ class Storage:
 
     def open(self, name):
         return open(os.path.join(self.folder, *name.split("/")), "rb")
+
+
+class Memory(Storage):
+    """Objects in memory, by their names."""
+
+    def __init__(self, objects):
+        self.objects = objects
+
+    def list(self, kind):
+        names = filter(None, map(parse_name, self.objects))
+        return sorted(identity for found, identity in names if found == kind)
+
+    def open(self, name):
+        if name not in self.objects:
+            raise FileNotFoundError(name)
+        return io.BytesIO(self.objects[name])
 
 
 # ---- object -------------------------------------------------------------------------------------------------------------

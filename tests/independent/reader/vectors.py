@@ -63,7 +63,8 @@ OF_WRITERS = {"Config::DEFAULT_PACK_SIZE", "tree::MIN_ENTRIES", "tree::CLOSING_M
 class Spec:
     """The text of the chapters, and what has been compared with it."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, restore):
+        self.restore = restore
         self.chapters = {}
         for file in sorted(os.listdir(folder)):
             if file.endswith(".md"):
@@ -375,8 +376,8 @@ def reference_cuts(spec):
     spec.same("snapshot: known cuts of references", [known], spec.lines("reference-known-cuts"))
 
 
-def example_repository(spec, folder):
-    """Writes the example repository, and gives the snapshot's id."""
+def example_repository(spec):
+    """The objects of the example repository by their names, and the snapshot's id."""
     kinds = {
         "keys": ["keys-example"],
         "packs": ["pack-example", "pack-meta-example"],
@@ -385,25 +386,16 @@ def example_repository(spec, folder):
     }
     objects = {"config": spec.hex("config-example")}
     for kind, examples in kinds.items():
-        for example in examples:
-            data = spec.hex(example)
-            identity = base.hash_of(data)
-            objects[base.name_of(kind, identity)] = data
-    for name, data in objects.items():
-        path = os.path.join(folder, *name.split("/"))
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(path, "xb") as file:
-            file.write(data)
-    return identity
+        for data in map(spec.hex, examples):
+            objects[base.name_of(kind, base.hash_of(data))] = data
+    return objects, base.hash_of(spec.hex("snapshot-example"))
 
 
 def whole(spec):
-    from restore import restore
-
+    objects, identity = example_repository(spec)
     with tempfile.TemporaryDirectory() as folder:
-        identity = example_repository(spec, folder)
         out = os.path.join(folder, "disk")
-        restore(folder, identity.hex()[:8], out, spec.row("README", "password")[0].encode())
+        spec.restore(base.Memory(objects), identity.hex()[:8], out, spec.row("README", "password")[0].encode())
         with open(out, "rb") as file:
             disk = file.read()
     spec.same("the disk", base.hash_of(disk).hex(), spec.find("README", r"BLAKE3 of the disk is `(\w+)`"))
@@ -413,10 +405,14 @@ PARTS = [constants, names, objects, config, derivations, bundle, chunk, pack, in
 PARTS += [reference_cuts, whole]
 
 
-def compare(folder=None):
+def here():
+    """The chapters that lie beside this reader."""
+    return os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "..", "format-spec")
+
+
+def compare(restore, folder=None):
     """Compares everything, says what differs, and gives the exit status."""
-    here = os.path.dirname(os.path.abspath(__file__))
-    spec = Spec(folder or os.path.join(here, "..", "..", "..", "format-spec"))
+    spec = Spec(folder or here(), restore)
     for part in PARTS:
         try:
             part(spec)

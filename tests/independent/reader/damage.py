@@ -1,0 +1,66 @@
+"""Changes each byte of each object of the example repository, and asks for the disk.
+
+Always true here: an object is changed under its name, and once more with the name or the checksum that goes with its changed
+bytes, so that these prove nothing and the seals have to.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+
+from .base import Memory, Refused, hash_of, name_of, parse_name
+from .vectors import Spec, example_repository, here
+
+
+def read(spec, objects, snapshot, out):
+    """The disk, or None when the reader refuses. Any other exception ends the run."""
+    try:
+        spec.restore(Memory(objects), snapshot.hex(), out, spec.row("README", "password")[0].encode())
+    except Refused:
+        assert not os.path.exists(out), "there is a file though the reader refused"
+        return None
+    with open(out, "rb") as file:
+        disk = file.read()
+    os.unlink(out)
+    return disk
+
+
+def damaged(objects, snapshot):
+    """What was done, the repository after it, and the snapshot to ask for."""
+    for name, data in objects.items():
+        kind, _ = parse_name(name)
+        others = {other: bytes for other, bytes in objects.items() if other != name}
+        for at in range(len(data)):
+            changed = data[:at] + bytes([data[at] ^ 1 << at % 8]) + data[at + 1 :]
+            yield f"{name}, byte {at}", {**others, name: changed}, snapshot
+            if kind == "config":
+                # Its name does not depend on its bytes, but its checksum does.
+                forged = {**others, name: changed[:-32] + hash_of(changed[:-32])}
+                yield f"{name}, byte {at}, forged", forged, snapshot
+            else:
+                identity = hash_of(changed)
+                forged = {**others, name_of(kind, identity): changed}
+                yield f"{name}, byte {at}, forged", forged, identity if kind == "snapshots" else snapshot
+
+
+def damage(restore, folder=None):
+    """Says how many damages were refused, and gives the exit status."""
+    spec = Spec(folder or here(), restore)
+    objects, snapshot = example_repository(spec)
+    refused, unnoticed, wrong = 0, 0, 0
+    with tempfile.TemporaryDirectory() as place:
+        out = os.path.join(place, "disk")
+        disk = read(spec, objects, snapshot, out)
+        assert disk, "the example is refused before any damage"
+        for what, changed, asked in damaged(objects, snapshot):
+            found = read(spec, changed, asked, out)
+            if found is None:
+                refused += 1
+            elif found == disk:
+                unnoticed += 1
+            else:
+                wrong += 1
+                print(f"wrong bytes: {what}")
+    print(f"refused {refused} damages; {unnoticed} gave the right disk all the same")
+    return 1 if wrong or not refused else 0
