@@ -290,7 +290,7 @@ fn a_chapter_that_says_something_else_is_noticed() {
         ("manifest", "1224 2205", "1224 2206"),
         ("names", "sessions/4d", "session/4d"),
         ("object", "1 | kind", "1 | kind |\n\n```hex name=object-new\n0000  00\n```\n\n| "),
-        ("pack", "64, 181 and 402", "64, 182 and 402"),
+        ("pack", "at 64, 181", "at 64, 182"),
         ("snapshot", "394 559", "394 560"),
         ("tree", "spans 5 and 4096", "spans 5 and 4097"),
     ];

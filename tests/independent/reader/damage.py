@@ -35,7 +35,9 @@ def damaged(objects, snapshot):
             changed = data[:at] + bytes([data[at] ^ 1 << at % 8]) + data[at + 1 :]
             yield f"{name}, byte {at}", {**others, name: changed}, snapshot
             if kind == "config":
-                # Its name does not depend on its bytes, but its checksum does.
+                # Its name does not depend on its bytes, but its checksum does, which undoes a change of its own.
+                if at >= len(data) - 32:
+                    continue
                 forged = {**others, name: changed[:-32] + hash_of(changed[:-32])}
                 yield f"{name}, byte {at}, forged", forged, snapshot
             else:
@@ -48,7 +50,7 @@ def damage(restore, folder=None):
     """Says how many damages were refused, and gives the exit status."""
     spec = Spec(folder or here(), restore)
     objects, snapshot = example_repository(spec)
-    refused, unnoticed, wrong = 0, 0, 0
+    refused, accepted = 0, 0
     with tempfile.TemporaryDirectory() as place:
         out = os.path.join(place, "disk")
         disk = read(spec, objects, snapshot, out)
@@ -57,10 +59,8 @@ def damage(restore, folder=None):
             found = read(spec, changed, asked, out)
             if found is None:
                 refused += 1
-            elif found == disk:
-                unnoticed += 1
             else:
-                wrong += 1
-                print(f"wrong bytes: {what}")
-    print(f"refused {refused} damages; {unnoticed} gave the right disk all the same")
-    return 1 if wrong or not refused else 0
+                accepted += 1
+                print(f"{'not noticed' if found == disk else 'wrong bytes'}: {what}")
+    print(f"refused {refused} damages")
+    return 1 if accepted or not refused else 0
