@@ -226,6 +226,18 @@ def chunk(spec):
         spec.same(f"chunk {number + 1}, opened", opened, content)
     packed = base.unseal(key, sealed, chunks.chunk_bound(key, 4096, len(sealed)), "example")
     spec.same("chunk 2, packed", packed, spec.hex("chunk-zstd-packed"))
+    spec.same("chunk with other content under its key", other_content(key, secret), "refused")
+
+
+def other_content(key, secret):
+    """What a writer could make who knows the secrets: a seal that opens, around content that is not the key's."""
+    nonce, content = bytes(base.NONCE_LENGTH), b"other"
+    bound = chunks.chunk_bound(key, len(content), len(content) + chunks.CHUNK_OVERHEAD)
+    stored = nonce + base.AESGCM(key).encrypt(nonce, b"\x00" + content, bound)
+    try:
+        return chunks.open_chunk(stored, key, secret, len(content), "example")
+    except base.Refused as refusal:
+        return "refused" if "is not the content of its key" in str(refusal) else str(refusal)
 
 
 def example_packs(spec):
