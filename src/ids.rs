@@ -138,6 +138,11 @@ public_id! {
     RecipientId, 32
 }
 
+public_id! {
+    /// The identity of a key: the Ed25519 public key that its signatures are checked with.
+    KeyId, 32
+}
+
 /// The key that seals one chunk, and at the same time the capability to read it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ChunkKey([u8; 32]);

@@ -1,5 +1,6 @@
 //! What can be typed.
 
+use super::key_args::Key;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use std::path::PathBuf;
@@ -26,6 +27,9 @@ pub(crate) struct Global {
     /// Run this command and take the first line that it prints as the password
     #[arg(long, global = true, value_name = "COMMAND", conflicts_with = "password_file")]
     pub password_command: Option<String>,
+    /// Open the repository with the key in this file in place of a password
+    #[arg(long, global = true, env = "SHEAF_KEY_FILE", value_name = "FILE", conflicts_with_all = ["password_file", "password_command"])]
+    pub key_file: Option<PathBuf>,
     /// Where the local index lies; it can be deleted at any time
     #[arg(long, global = true, env = "SHEAF_CACHE", value_name = "DIR")]
     pub cache_dir: Option<PathBuf>,
@@ -65,6 +69,10 @@ pub(crate) enum Command {
     ServeNbd(ServeNbd),
     /// Prove that the repository is sound
     Check(Check),
+    /// Show who did what
+    Audit(Audit),
+    /// Show, make, protect and take away keys
+    Key(Key),
     /// Show what the repository holds and what it costs
     Stats(Stats),
     /// Show, rebuild or remove the local index
@@ -352,6 +360,16 @@ pub(crate) struct Stats {
     /// What this stick costs alone, and what of it others need as well
     #[arg(long, value_name = "NAME")]
     pub stick: Option<String>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Audit {
+    /// Also prove that no entry is missing or changed, and that what the log says was made is there
+    #[arg(long)]
+    pub verify: bool,
+    /// Only the last ones
+    #[arg(long, value_name = "NUMBER")]
+    pub last: Option<usize>,
 }
 
 #[derive(Debug, ClapArgs)]

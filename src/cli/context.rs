@@ -2,6 +2,8 @@
 
 use super::args::Global;
 use super::failure::{self, Failure};
+use super::key_file;
+use super::ledger::{self, Ledger};
 use super::output;
 use super::password;
 use super::progress::Progress;
@@ -9,6 +11,8 @@ use sheaf::crypto::password::Password;
 use sheaf::ops::monitor::Monitor;
 use sheaf::ops::{Cancel, session};
 use sheaf::repo::RepoError;
+use sheaf::repo::bundles::Credential;
+use sheaf::repo::keyring::Action;
 use sheaf::repo::open::Repository;
 use sheaf::repo::reader::ChunkStore;
 use sheaf::storage::Storage;
@@ -16,13 +20,14 @@ use sheaf::storage::local::LocalStorage;
 use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The surroundings of one command.
 pub(crate) struct Context {
     pub global: Global,
     pub progress: Arc<Progress>,
     pub cancel: Cancel,
+    ledger: Mutex<Option<Ledger>>,
 }
 
 impl Context {
@@ -39,7 +44,7 @@ impl Context {
             asked.cancel();
             output::message("stopping; what is stored stays usable (press again to stop at once)");
         });
-        Self { global, progress, cancel }
+        Self { global, progress, cancel, ledger: Mutex::default() }
     }
 
     /// Says how it went and gives the exit status.
@@ -83,6 +88,14 @@ impl Context {
         password::get(&self.global, new, &|text| self.progress.warn(text))
     }
 
+    /// What opens the repository: a key file, or a password. A printed key may be typed in place of a password.
+    pub(crate) fn credential(&self) -> Result<Credential, Failure> {
+        if let Some(path) = &self.global.key_file {
+            return key_file::read(path, &|text| self.progress.warn(text)).map(Credential::Key);
+        }
+        key_file::or_printed(self.password(false)?)
+    }
+
     /// Where local indexes lie.
     pub(crate) fn cache(&self) -> PathBuf {
         if let Some(folder) = &self.global.cache_dir {
@@ -112,8 +125,40 @@ impl Context {
     /// Finds and unlocks the repository.
     pub(crate) fn open(&self) -> Result<Arc<Repository>, Failure> {
         let locked = Repository::open(self.storage()?)?;
-        let repository = locked.unlock(&self.password(false)?)?;
+        let repository = locked.unlock_with(&self.credential()?)?;
         Ok(Arc::new(repository))
+    }
+
+    fn ledger(&self) -> MutexGuard<'_, Option<Ledger>> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on the command is one that the audit log tells of.
+    pub(crate) fn begin(&self, repository: &Arc<Repository>, action: &'static str) {
+        *self.ledger() = Some(Ledger::new(Arc::clone(repository), action));
+    }
+
+    /// Adds to what the log will say.
+    pub(crate) fn note(&self, add: impl FnOnce(&mut Ledger)) {
+        if let Some(ledger) = self.ledger().as_mut() {
+            add(ledger);
+        }
+    }
+
+    /// Writes to the log now what was begun.
+    pub(crate) fn log_now(&self, result: &str) -> Result<(), RepoError> {
+        let Some(ledger) = self.ledger().take() else { return Ok(()) };
+        if let Some(warning) = ledger.write(&self.cache(), result)? {
+            self.progress.warn(&warning);
+        }
+        Ok(())
+    }
+
+    /// Writes to the log how the command ended, if it is one that the log tells of, and has not been told.
+    pub(crate) fn log(&self, result: &Result<u8, Failure>) {
+        if let Err(error) = self.log_now(&ledger::outcome(result)) {
+            self.progress.warn(&format!("the audit log could not be written: {}", sheaf::repo::chain(&error)));
+        }
     }
 
     /// Removes what killed writers left behind; what cannot be removed takes room and harms nothing.
@@ -124,9 +169,10 @@ impl Context {
         }
     }
 
-    /// Opens the repository with its index.
-    pub(crate) fn store(&self) -> Result<ChunkStore, Failure> {
+    /// Opens the repository with its index, for something that the key must be able to do.
+    pub(crate) fn store(&self, action: Action) -> Result<ChunkStore, Failure> {
         let repository = self.open()?;
+        repository.keys().require(action)?;
         let (store, _) = session::prepare(repository, &self.cache(), &self.progress)?;
         Ok(store)
     }

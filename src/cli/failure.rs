@@ -138,8 +138,12 @@ fn repo(error: &RepoError) -> (u8, Option<&'static str>) {
         }
         RepoError::NoSuchSnapshot { .. } => (NOT_FOUND, Some("`sheaf snapshots` lists what there is")),
         RepoError::AmbiguousSnapshot { .. } => (FAILED, Some("give more digits of the id")),
-        RepoError::WrongPassword { .. } => (WRONG_KEY, None),
-        RepoError::KeyLacks { .. } => (WRONG_KEY, Some("use a key of a role that can")),
+        RepoError::WrongPassword { .. } | RepoError::WrongKey { .. } | RepoError::KeyLacks { .. } => (WRONG_KEY, None),
+        RepoError::NotARecipient { .. } => (WRONG_KEY, Some("its owner's key opens it, or an admin's")),
+        RepoError::NoSuchKey { .. } => (NOT_FOUND, Some("`sheaf key list` lists what there is")),
+        RepoError::AmbiguousKey { .. } => (FAILED, Some("give more digits of the id")),
+        RepoError::KeyLabelTaken { .. } => (FAILED, Some("choose another label")),
+        RepoError::LastAdmin { .. } => (FAILED, Some("make another key of role admin first")),
         RepoError::AlreadyExists { .. } => (FAILED, Some("choose another folder, or use the repository that is there")),
         RepoError::ConfigMissing { .. } | RepoError::ConfigChanged => {
             (FAILED, Some("put the file `config` back from a copy of the repository; everything else is still there"))

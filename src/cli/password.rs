@@ -29,6 +29,25 @@ pub(crate) fn get(global: &Global, new: bool, warn: &dyn Fn(&str)) -> Result<Pas
     Ok(password)
 }
 
+/// Gets the new password of a key: from a file, from SHEAF_NEW_PASSWORD, or from a prompt, which asks twice.
+pub(crate) fn get_new(file: Option<&Path>, warn: &dyn Fn(&str)) -> Result<Password, Failure> {
+    let password = if let Some(path) = file {
+        from_file(path, warn)?
+    } else if let Some(text) = std::env::var_os("SHEAF_NEW_PASSWORD") {
+        Password::new(text.into_encoded_bytes())
+    } else if std::io::stdin().is_terminal() {
+        prompt(true)?
+    } else {
+        return Err(Failure::usage(
+            "no new password: set SHEAF_NEW_PASSWORD, use --new-password-file, --to-key or --print, or run it on a terminal",
+        ));
+    };
+    if password.is_empty() {
+        return Err(Failure::usage("the new password is empty"));
+    }
+    Ok(password)
+}
+
 fn first_line(reader: impl Read) -> std::io::Result<Password> {
     let mut line = Vec::new();
     BufReader::new(reader.take(LONGEST)).read_until(b'\n', &mut line)?;
@@ -48,14 +67,14 @@ fn from_file(path: &Path, warn: &dyn Fn(&str)) -> Result<Password, Failure> {
 }
 
 #[cfg(unix)]
-fn is_readable_by_others(file: &std::fs::File) -> bool {
+pub(crate) fn is_readable_by_others(file: &std::fs::File) -> bool {
     use std::os::unix::fs::PermissionsExt;
     file.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o077 != 0)
 }
 
 /// Access lists are not looked into.
 #[cfg(not(unix))]
-const fn is_readable_by_others(_: &std::fs::File) -> bool {
+pub(crate) const fn is_readable_by_others(_: &std::fs::File) -> bool {
     false
 }
 

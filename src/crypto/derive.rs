@@ -18,8 +18,8 @@ pub enum RecordKind {
     PackTrailer,
     /// An index segment.
     IndexSegment,
-    /// The operator's part of a snapshot.
-    SnapshotOperator,
+    /// Who signed an object.
+    Signature,
 }
 
 impl RecordKind {
@@ -27,7 +27,7 @@ impl RecordKind {
         match self {
             Self::PackTrailer => "sheaf v1 2026-11 pack trailer",
             Self::IndexSegment => "sheaf v1 2026-11 index segment",
-            Self::SnapshotOperator => "sheaf v1 2026-11 snapshot operator part",
+            Self::Signature => "sheaf v1 2026-11 signature",
         }
     }
 }
@@ -96,7 +96,7 @@ mod tests {
             crate::ids::to_hex(reference_secret(&secret).expose()),
             crate::ids::to_hex(record_key(&secret, RecordKind::PackTrailer).expose()),
             crate::ids::to_hex(record_key(&secret, RecordKind::IndexSegment).expose()),
-            crate::ids::to_hex(record_key(&secret, RecordKind::SnapshotOperator).expose()),
+            crate::ids::to_hex(record_key(&secret, RecordKind::Signature).expose()),
         ];
         let spec = include_str!("../../format-spec/keys.md");
         for value in seen {

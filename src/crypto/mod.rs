@@ -2,14 +2,16 @@
 //!
 //! Always true here:
 //! - One cipher, AES-256-GCM, behind one seam ([`aead`]); one hash, BLAKE3 ([`mod@derive`]); passwords go through
-//!   Argon2id ([`password`]); public keys through HPKE ([`recipient`]).
+//!   Argon2id ([`password`]); public keys through HPKE ([`recipient`]), signatures are Ed25519 ([`sign`]).
 //! - Secrets live in [`Secret`] or `ChunkKey`, which wipe themselves and print nothing.
 //! - Random numbers come from the operating system and from nowhere else.
 
 pub mod aead;
 pub mod derive;
 pub mod password;
+pub mod printed;
 pub mod recipient;
+pub mod sign;
 
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
@@ -47,6 +49,9 @@ pub enum CryptoError {
     /// Bytes are no valid X25519 key.
     #[error("the bytes are no valid X25519 key")]
     InvalidPublicKey,
+    /// A signature is not that of the key, the purpose and the message.
+    #[error("the signature does not fit: what is signed was changed, or another key signed it")]
+    Signature,
     /// The operating system gives no random numbers.
     #[error("the operating system gives no random numbers: {0}")]
     Random(String),

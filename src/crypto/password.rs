@@ -62,6 +62,11 @@ impl Password {
         Self(zeroize::Zeroizing::new(bytes))
     }
 
+    /// The bytes. The caller must not print or store them.
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
+
     /// True when there is no byte in it.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

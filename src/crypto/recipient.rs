@@ -37,6 +37,17 @@ pub fn generate() -> Result<(Secret, RecipientId), CryptoError> {
     Ok((Secret::new(private), RecipientId::new(public)))
 }
 
+/// The public key of a private one.
+///
+/// # Errors
+/// [`CryptoError::InvalidPublicKey`].
+pub fn public_key(private: &Secret) -> Result<RecipientId, CryptoError> {
+    type PrivateKey = <X25519HkdfSha256 as Kem>::PrivateKey;
+    let private = PrivateKey::from_bytes(private.expose()).map_err(|_| CryptoError::InvalidPublicKey)?;
+    let public = X25519HkdfSha256::sk_to_pk(&private).to_bytes();
+    Ok(RecipientId::new(public.as_slice().try_into().map_err(|_| CryptoError::InvalidPublicKey)?))
+}
+
 /// Seals `content_key` so that only the holder of `recipient`'s private key can open it.
 ///
 /// # Errors

@@ -7,12 +7,15 @@
 //! - What decodes, encodes to something that decodes to the same; the fuzz targets hold that.
 //! - Allocation is bounded by the length of the input.
 
+pub mod audit;
+pub mod certificate;
 pub mod config;
 pub mod index;
 pub mod keys;
 pub mod manifest;
 pub mod object;
 pub mod pack;
+pub mod signature;
 pub mod snapshot;
 pub mod tree;
 

@@ -33,6 +33,8 @@ pub enum Magic {
     Index = b'I',
     /// A snapshot.
     Snapshot = b'S',
+    /// An audit entry.
+    Audit = b'A',
 }
 
 impl Magic {
@@ -43,6 +45,7 @@ impl Magic {
             Self::Pack => "pack",
             Self::Index => "index segment",
             Self::Snapshot => "snapshot",
+            Self::Audit => "audit entry",
         }
     }
 }
@@ -121,6 +124,40 @@ impl<'a> SealedObject<'a> {
         let mut reader = Reader::new(bytes);
         let header = Header::decode(magic, &mut reader)?;
         Ok(Self { header, sealed: reader.rest() })
+    }
+}
+
+/// Bytes of a text that is sealed to a public key before what is sealed under its key.
+pub const SEALED_TO_PREFIX: usize = 32 + 48;
+
+/// A text that is sealed to a public key, taken apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SealedTo<'a> {
+    /// The encapsulated key.
+    pub encapsulated: [u8; 32],
+    /// The text's key, sealed to the public key.
+    pub ciphertext: [u8; 48],
+    /// `nonce ‖ ciphertext ‖ tag` under the text's key.
+    pub sealed: &'a [u8],
+}
+
+impl<'a> SealedTo<'a> {
+    /// Takes the text apart; `structure` is what it is, for messages.
+    ///
+    /// # Errors
+    /// [`FormatError`] when there are too few bytes.
+    pub fn decode(structure: &'static str, bytes: &'a [u8]) -> Result<Self, FormatError> {
+        let mut reader = Reader::new(bytes);
+        Ok(Self {
+            encapsulated: reader.array("encapsulated key").within(structure)?,
+            ciphertext: reader.array("sealed key").within(structure)?,
+            sealed: reader.rest(),
+        })
+    }
+
+    /// The bytes of the text.
+    pub fn encode(&self) -> Vec<u8> {
+        [&self.encapsulated[..], &self.ciphertext, self.sealed].concat()
     }
 }
 

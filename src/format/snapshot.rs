@@ -1,8 +1,8 @@
 //! Snapshots: the one commit point (format-spec/snapshot.md).
 //!
 //! Always true here:
-//! - The operator's part is sealed under the index key and says what keeping a repository needs. The private part is
-//!   sealed to public keys and says how to read the disk.
+//! - The operator's part is sealed to the catalog's public key and says what keeping a repository needs. The private part is
+//!   sealed to the public keys of those who may read the disk, and says how.
 //! - The private part is bound to the operator's part by associated data, so that neither can be taken from another
 //!   snapshot.
 
@@ -11,7 +11,7 @@ use super::tree::TreeRoot;
 use super::{FormatError, InStructure, decode_record, encode_record};
 use crate::codec::{Reader, Writer};
 use crate::ids::RecipientId;
-use minicbor::bytes::ByteArray;
+use minicbor::bytes::{ByteArray, ByteVec};
 use minicbor::{Decode, Encode};
 
 const STRUCTURE: &str = "snapshot";
@@ -32,12 +32,12 @@ pub struct RecipientSlot {
     pub ciphertext: [u8; 48],
 }
 
-/// A snapshot object taken apart.
+/// A snapshot object taken apart, without the signature behind it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SnapshotObject<'a> {
     /// The header.
     pub header: Header,
-    /// The operator's part: `nonce ‖ ciphertext ‖ tag`; associated data: the header.
+    /// The operator's part, a [`super::object::SealedTo`]; associated data: the header.
     pub operator: &'a [u8],
     /// The content key for each recipient; associated data: the BLAKE3 of `bound`.
     pub recipients: Vec<RecipientSlot>,
@@ -334,6 +334,12 @@ pub struct PrivateRecord {
     /// The disk.
     #[n(2)]
     pub disk: DiskFacts,
+    /// What the operator's part says, for those who cannot open that.
+    #[n(3)]
+    pub operator: OperatorRecord,
+    /// The certificate of the key that made the snapshot, for those who cannot open that of the signature.
+    #[n(4)]
+    pub maker: ByteVec,
 }
 
 impl OperatorRecord {
@@ -367,6 +373,7 @@ impl PrivateRecord {
         let record: Self = decode_record("snapshot, private part", bytes)?;
         record.data.top()?;
         record.map.top()?;
+        record.operator.references.top()?;
         Ok(record)
     }
 }

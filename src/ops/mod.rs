@@ -5,6 +5,7 @@
 //! - Nothing here prints, asks or exits.
 //! - Every long step looks at [`Cancel`] at least once in every few megabytes.
 
+pub mod audit;
 pub mod backup;
 pub mod browse;
 pub mod check;

@@ -8,7 +8,7 @@ use crate::ids::{ChunkId, ChunkKey};
 use crate::names::ObjectKind;
 use crate::ops::{Cancel, OpsError};
 use crate::repo::RepoError;
-use crate::repo::keyring::Domain;
+use crate::repo::keyring::{Action, Domain};
 use crate::repo::reader::ChunkStore;
 use crate::repo::snapshots::{self, Snapshot};
 use crate::repo::tree::TreeCursor;
@@ -58,6 +58,7 @@ pub struct StickStats {
 /// # Errors
 /// [`OpsError::Repo`].
 pub fn stats(store: &ChunkStore) -> Result<Stats, OpsError> {
+    store.repository.keys().require(Action::KeepRepository)?;
     let mut stats = Stats::default();
     for kind in ObjectKind::ALL {
         let listed = store.repository.storage().list(kind)?;
@@ -100,6 +101,7 @@ fn add(sum: &mut Counts, counts: &Counts) {
 /// # Errors
 /// [`OpsError::Repo`], of a reference list that is damaged among others; [`OpsError::Interrupted`].
 pub fn stick_stats(store: &ChunkStore, stick: &str, cancel: &Cancel) -> Result<StickStats, OpsError> {
+    store.repository.keys().require(Action::KeepRepository)?;
     let list = snapshots::list(&store.repository)?;
     let (own, others): (Vec<_>, Vec<_>) = list.snapshots.iter().partition(|snapshot| snapshot.record.stick == stick);
     let index = store.index.reader()?;

@@ -80,10 +80,11 @@ mod tests {
     use super::*;
     use crate::crypto::derive;
     use crate::format::keys::KeyRecord;
+    use crate::ids::RepositoryId;
 
     fn keys() -> KeyRing {
-        let record: KeyRecord = KeyRing::new_admin("test", 0, Vec::new()).expect("random");
-        KeyRing::from_record(&record).expect("complete")
+        let record: KeyRecord = KeyRing::new_admin(RepositoryId::new([1; 16]), "test", 0, &[]).expect("random");
+        KeyRing::from_record(&record, RepositoryId::new([1; 16])).expect("complete")
     }
 
     #[test]

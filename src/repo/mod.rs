@@ -8,6 +8,8 @@
 //! - No byte of a chunk leaves this layer before its key was derived again from the bytes and compared.
 
 mod ahead;
+pub mod audit;
+pub mod bundles;
 pub mod cache;
 pub mod chunks;
 pub mod filter;
@@ -16,7 +18,9 @@ pub mod keyring;
 pub mod open;
 pub mod packer;
 pub mod reader;
+mod sealing;
 pub mod segments;
+mod signing;
 pub mod snapshots;
 pub mod tree;
 pub mod view;
@@ -24,9 +28,11 @@ pub mod view;
 use crate::chunk::ChunkError;
 use crate::crypto::CryptoError;
 use crate::format::FormatError;
+use crate::format::certificate::Role;
 use crate::ids::{ChunkId, ObjectId};
 use crate::names::ObjectName;
 use crate::storage::StorageError;
+use keyring::Action;
 
 /// Why the repository could not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -66,13 +72,51 @@ pub enum RepoError {
         /// What is wrong with each.
         problems: String,
     },
+    /// No key bundle is sealed to this key.
+    #[error("wrong key: no key bundle is sealed to it{}", unusable.iter().map(|text| format!("; not tried: {text}")).collect::<String>())]
+    WrongKey {
+        /// What is wrong with those that could not be tried.
+        unusable: Vec<String>,
+    },
     /// This key lacks what the command needs.
-    #[error("this key cannot {action}: it has no {lacks}")]
+    #[error("a key of role {role} cannot {action}; one of role {} can", action.could())]
     KeyLacks {
+        /// The role of the key that is there.
+        role: Role,
         /// What was tried.
-        action: &'static str,
-        /// What the key would need.
-        lacks: &'static str,
+        action: Action,
+    },
+    /// The snapshot is sealed to others.
+    #[error("{name} is not sealed to this key")]
+    NotARecipient {
+        /// The snapshot.
+        name: ObjectName,
+    },
+    /// No key has this name.
+    #[error("no key `{name}`")]
+    NoSuchKey {
+        /// What was asked for.
+        name: String,
+    },
+    /// Several keys begin with this prefix.
+    #[error("`{name}` could be any of the keys {}", candidates.join(", "))]
+    AmbiguousKey {
+        /// What was asked for.
+        name: String,
+        /// The ids that match.
+        candidates: Vec<String>,
+    },
+    /// Another key has this label.
+    #[error("there is a key called `{label}` already")]
+    KeyLabelTaken {
+        /// The label.
+        label: String,
+    },
+    /// The key is the last that can manage keys.
+    #[error("`{label}` is the last key of role admin; without one nobody can restore everything or make keys")]
+    LastAdmin {
+        /// Its label.
+        label: String,
     },
     /// Storage failed.
     #[error(transparent)]
@@ -104,6 +148,25 @@ pub enum RepoError {
         /// Why.
         #[source]
         source: CryptoError,
+    },
+    /// An object's signature is not that of the key that it names.
+    #[error("the signature of {name} does not hold")]
+    Signature {
+        /// The object.
+        name: ObjectName,
+        /// Why.
+        #[source]
+        source: CryptoError,
+    },
+    /// An object was signed with a key that may not make it, or shows the certificate of another.
+    #[error("{name} was signed with the key `{label}` of role {role}, which may not make it")]
+    NotEntitled {
+        /// The object.
+        name: ObjectName,
+        /// The label in the certificate.
+        label: String,
+        /// The role in the certificate.
+        role: Role,
     },
     /// The object belongs to another repository.
     #[error("{name} belongs to repository {found}, not to {expected}")]
@@ -200,6 +263,8 @@ impl RepoError {
             | Self::Malformed { .. }
             | Self::Sealed { .. }
             | Self::ForeignObject { .. }
+            | Self::Signature { .. }
+            | Self::NotEntitled { .. }
             | Self::ConfigChanged
             | Self::ConfigMissing { .. }
             | Self::ChunkMissing { .. }

@@ -5,13 +5,14 @@
 //!   config can be opened.
 //! - The config that is used is the one that the opened bundle holds, byte for byte; a config object that differs is refused.
 
+use super::bundles::{Credential, Lock, open_bundle, store_bundle};
 use super::keyring::KeyRing;
 use super::{RepoError, chain};
-use crate::crypto::password::{Password, PasswordCost, password_key};
-use crate::crypto::{CryptoError, aead, derive, random_bytes};
+use crate::crypto::password::{Password, PasswordCost};
+use crate::crypto::{CryptoError, derive, random_bytes};
 use crate::format::config::{self, Config, ConfigRecord};
-use crate::format::keys::{self, KeyRecord, Protection, SealedBundle};
-use crate::ids::{ObjectId, RepositoryId};
+use crate::format::keys::KeyRecord;
+use crate::ids::RepositoryId;
 use crate::names::{ObjectKind, ObjectName};
 use crate::storage::{Put, Storage};
 use std::sync::Arc;
@@ -29,7 +30,9 @@ pub struct LockedRepository {
 pub struct Repository {
     storage: Arc<dyn Storage>,
     config: Config,
+    config_bytes: Vec<u8>,
     keys: KeyRing,
+    bundle: ObjectName,
 }
 
 /// What a new repository is made with.
@@ -58,14 +61,15 @@ impl Repository {
         let config = Config { repository: RepositoryId::new(random_bytes()?), record: options.config };
         let config_bytes = config.encode();
         Config::decode(&config_bytes).map_err(|source| RepoError::Malformed { name: ObjectName::CONFIG, source })?;
-        let record = KeyRing::new_admin(&options.label, config.record.created_ms, config_bytes.clone())?;
-        store_bundle(&*storage, config.repository, &record, password, options.cost)?;
+        let record = KeyRing::new_admin(config.repository, &options.label, config.record.created_ms, &config_bytes)?;
+        let lock = Lock::Password(password, options.cost);
+        let bundle = store_bundle(&*storage, config.repository, &record, lock)?;
         if storage.put(ObjectName::CONFIG, &[&config_bytes])? == Put::AlreadyThere {
             return Err(exists());
         }
-        let keys = KeyRing::from_record(&record)
-            .map_err(|source| RepoError::Malformed { name: ObjectName::CONFIG, source })?;
-        Ok(Self { storage, config, keys })
+        let keys = KeyRing::from_record(&record, config.repository)
+            .map_err(|source| RepoError::Malformed { name: bundle, source })?;
+        Ok(Self { storage, config, config_bytes, keys, bundle })
     }
 
     /// Finds a repository.
@@ -102,9 +106,19 @@ impl Repository {
         &self.config
     }
 
+    /// The config's bytes as they are stored, which each key bundle holds as well.
+    pub fn config_bytes(&self) -> &[u8] {
+        &self.config_bytes
+    }
+
     /// The keys.
     pub const fn keys(&self) -> &KeyRing {
         &self.keys
+    }
+
+    /// The bundle that the keys came from.
+    pub const fn bundle(&self) -> ObjectName {
+        self.bundle
     }
 
     /// The repository's id.
@@ -129,14 +143,14 @@ impl Repository {
     }
 }
 
-fn check_owner(name: ObjectName, expected: RepositoryId, found: RepositoryId) -> Result<(), RepoError> {
+pub(super) fn check_owner(name: ObjectName, expected: RepositoryId, found: RepositoryId) -> Result<(), RepoError> {
     if expected == found {
         return Ok(());
     }
     Err(RepoError::ForeignObject { name, expected: expected.to_string(), found: found.to_string() })
 }
 
-fn get_named(storage: &dyn Storage, name: ObjectName, limit: u64) -> Result<Vec<u8>, RepoError> {
+pub(super) fn get_named(storage: &dyn Storage, name: ObjectName, limit: u64) -> Result<Vec<u8>, RepoError> {
     let bytes = storage.get(name, limit)?;
     let found = derive::object_id(&bytes);
     if Some(found) == name.id() { Ok(bytes) } else { Err(RepoError::NameMismatch { name, found }) }
@@ -151,13 +165,27 @@ impl LockedRepository {
     /// Tries the password on every key bundle.
     ///
     /// # Errors
-    /// [`RepoError::WrongPassword`] when at least one bundle could be tried and none opened;
-    /// [`RepoError::NoUsableKey`] when none could be tried; [`RepoError::ConfigChanged`].
+    /// As [`Self::unlock_with`].
     pub fn unlock(self, password: &Password) -> Result<Repository, RepoError> {
-        let (mut tried, mut problems, mut all_foreign) = (0, Vec::new(), true);
+        self.unlock_with(&Credential::Password(password.clone()))
+    }
+
+    /// Where the objects lie.
+    pub fn storage(&self) -> &Arc<dyn Storage> {
+        &self.storage
+    }
+
+    /// Tries a password or key on every key bundle that it could be for.
+    ///
+    /// # Errors
+    /// [`RepoError::WrongPassword`] when at least one bundle could be tried and none opened; [`RepoError::WrongKey`];
+    /// [`RepoError::NoUsableKey`] when none could be tried; [`RepoError::ConfigChanged`].
+    pub fn unlock_with(self, credential: &Credential) -> Result<Repository, RepoError> {
+        let (mut tried, mut others, mut problems, mut all_foreign) = (0, 0, Vec::new(), true);
         for listed in self.storage.list(ObjectKind::Key)? {
-            match open_bundle(&*self.storage, listed.name, self.id(), password) {
-                Ok(record) => return self.with_record(listed.name, &record),
+            match open_bundle(&*self.storage, listed.name, self.id(), credential) {
+                Ok(Some(record)) => return self.with_record(listed.name, &record),
+                Ok(None) => others += 1,
                 Err(RepoError::Sealed { source: CryptoError::Authentication, .. }) => tried += 1,
                 Err(error) => {
                     all_foreign &= matches!(error, RepoError::ForeignObject { .. });
@@ -165,12 +193,17 @@ impl LockedRepository {
                 }
             }
         }
-        if tried == 0 && all_foreign && !problems.is_empty() {
+        if tried + others == 0 && all_foreign && !problems.is_empty() {
             // Whole bundles of another repository, all of them: it is the config that does not belong here.
             return Err(RepoError::ConfigChanged);
         }
-        if tried > 0 {
-            return Err(RepoError::WrongPassword { tried, unusable: problems });
+        match credential {
+            Credential::Password(_) if tried > 0 => return Err(RepoError::WrongPassword { tried, unusable: problems }),
+            Credential::Key(_) if tried + others > 0 => return Err(RepoError::WrongKey { unusable: problems }),
+            _ => {}
+        }
+        if others > 0 {
+            problems.push("those that are whole are sealed to keys, not to passwords".to_owned());
         }
         if problems.is_empty() {
             problems.push("there is none".to_owned());
@@ -182,59 +215,8 @@ impl LockedRepository {
         if record.config.as_slice() != self.config_bytes {
             return Err(RepoError::ConfigChanged);
         }
-        let keys = KeyRing::from_record(record).map_err(|source| RepoError::Malformed { name, source })?;
-        Ok(Repository { storage: self.storage, config: self.config, keys })
+        let keys = KeyRing::from_record(record, self.id()).map_err(|source| RepoError::Malformed { name, source })?;
+        let Self { storage, config, config_bytes } = self;
+        Ok(Repository { storage, config, config_bytes, keys, bundle: name })
     }
-}
-
-/// Opens one key bundle.
-///
-/// # Errors
-/// [`RepoError::Sealed`] with [`CryptoError::Authentication`] for a wrong password on an intact bundle; every
-/// damage has an error of its own.
-pub fn open_bundle(
-    storage: &dyn Storage,
-    name: ObjectName,
-    repository: RepositoryId,
-    password: &Password,
-) -> Result<KeyRecord, RepoError> {
-    let bytes = get_named(storage, name, keys::MAX_LENGTH as u64)?;
-    let bundle = SealedBundle::decode(&bytes).map_err(|source| RepoError::Malformed { name, source })?;
-    check_owner(name, repository, bundle.repository)?;
-    let Protection::Password { memory_kib, passes, lanes, salt } = bundle.protection;
-    let sealed = |source| RepoError::Sealed { name, part: "sealed record", source };
-    let key = password_key(password, &salt, PasswordCost { memory_kib, passes, lanes }).map_err(sealed)?;
-    let record = zeroize::Zeroizing::new(aead::open(key.expose(), bundle.outer, bundle.sealed).map_err(sealed)?);
-    KeyRecord::decode(&record).map_err(|source| RepoError::Malformed { name, source })
-}
-
-/// Checks what can be checked of a key bundle without its password: name, header, owner, protection.
-///
-/// # Errors
-/// [`RepoError`] naming the bundle.
-pub fn inspect_bundle(storage: &dyn Storage, name: ObjectName, repository: RepositoryId) -> Result<(), RepoError> {
-    let bytes = get_named(storage, name, keys::MAX_LENGTH as u64)?;
-    let bundle = SealedBundle::decode(&bytes).map_err(|source| RepoError::Malformed { name, source })?;
-    check_owner(name, repository, bundle.repository)
-}
-
-/// Seals a key record under a password and stores it.
-///
-/// # Errors
-/// [`RepoError::Crypto`] for costs outside of the limits; [`RepoError::Storage`].
-pub fn store_bundle(
-    storage: &dyn Storage,
-    repository: RepositoryId,
-    record: &KeyRecord,
-    password: &Password,
-    cost: PasswordCost,
-) -> Result<ObjectId, RepoError> {
-    let salt = random_bytes()?;
-    let key = password_key(password, &salt, cost)?;
-    let PasswordCost { memory_kib, passes, lanes } = cost;
-    let outer = keys::encode_outer(repository, &Protection::Password { memory_kib, passes, lanes, salt });
-    let sealed = aead::seal(key.expose(), &outer, &record.encode())?;
-    let id = derive::object_id_of_parts(&[&outer, &sealed]);
-    storage.put(ObjectName::new(ObjectKind::Key, id), &[&outer, &sealed])?;
-    Ok(id)
 }

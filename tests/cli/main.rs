@@ -28,6 +28,7 @@ mod model;
 #[allow(dead_code, reason = "shared with the tests of NTFS, which use all of it")]
 mod ntfs;
 mod passwords;
+mod roles;
 mod served;
 mod snapshots;
 mod support;
@@ -41,7 +42,7 @@ use std::process::Stdio;
 use support::{Run, World, noise};
 
 /// Every command, as `--help` lists them.
-const COMMANDS: [&str; 17] = [
+const COMMANDS: [&str; 19] = [
     "init",
     "backup",
     "snapshots",
@@ -54,6 +55,8 @@ const COMMANDS: [&str; 17] = [
     "mount",
     "serve-nbd",
     "check",
+    "audit",
+    "key",
     "stats",
     "cache",
     "completions",
@@ -79,6 +82,9 @@ fn every_command_explains_itself() {
     }
     for action in ["show", "rebuild", "remove"] {
         world.run(&["cache", action, "--help"]).ends_with(0);
+    }
+    for action in ["add", "list", "show", "passwd", "revoke", "export", "import", "generate"] {
+        world.run(&["key", action, "--help"]).ends_with(0);
     }
     let version = world.run(&["--version"]);
     assert_eq!(version.ends_with(0).out, format!("sheaf {}\n", env!("CARGO_PKG_VERSION")));

@@ -99,6 +99,7 @@ pub(crate) struct Fixture {
     storage: Arc<dyn Storage>,
     folder: Arc<TempDir>,
     clock: Arc<AtomicI64>,
+    password: Password,
 }
 
 impl Fixture {
@@ -117,12 +118,32 @@ impl Fixture {
 
     /// A machine, new to the repository on this storage.
     pub(crate) fn open(storage: impl Storage + 'static) -> Self {
-        Self { storage: Arc::new(storage), folder: Arc::new(folder()), clock: Arc::new(AtomicI64::new(0)) }
+        Self {
+            storage: Arc::new(storage),
+            folder: Arc::new(folder()),
+            clock: Arc::new(AtomicI64::new(0)),
+            password: password(),
+        }
     }
 
     /// The same machine with the cache as it is now, and with another process at the storage.
     pub(crate) fn after_a_restart(&self, storage: impl Storage + 'static) -> Self {
-        Self { storage: Arc::new(storage), folder: Arc::clone(&self.folder), clock: Arc::clone(&self.clock) }
+        Self {
+            storage: Arc::new(storage),
+            folder: Arc::clone(&self.folder),
+            clock: Arc::clone(&self.clock),
+            password: self.password.clone(),
+        }
+    }
+
+    /// The same machine, used with another password.
+    pub(crate) fn with_password(&self, password: Password) -> Self {
+        Self {
+            storage: Arc::clone(&self.storage),
+            folder: Arc::clone(&self.folder),
+            clock: Arc::clone(&self.clock),
+            password,
+        }
     }
 
     /// A machine whose cache is a copy of this one's, at another storage.
@@ -145,7 +166,7 @@ impl Fixture {
 
     /// Opens and unlocks the repository.
     pub(crate) fn repository(&self) -> Result<Arc<Repository>, RepoError> {
-        Ok(Arc::new(Repository::open(Arc::clone(&self.storage))?.unlock(&password())?))
+        Ok(Arc::new(Repository::open(Arc::clone(&self.storage))?.unlock(&self.password)?))
     }
 
     /// The repository with its index brought up to date.
@@ -249,7 +270,7 @@ impl Fixture {
     /// Checks the repository.
     pub(crate) fn check(&self, depth: Depth) -> Result<CheckReport, OpsError> {
         let scratch = self.path("check");
-        let report = check(&self.repository()?, &scratch, depth, &Silent, &Cancel::default());
+        let report = check(&self.repository()?, &scratch, Some(&self.cache()), depth, &Silent, &Cancel::default());
         assert!(!scratch.exists(), "a check leaves nothing behind");
         report
     }

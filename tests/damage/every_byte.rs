@@ -155,33 +155,22 @@ fn a_snapshot_that_is_changed_anywhere_is_found() {
 }
 
 #[test]
-fn a_forged_snapshot_is_found_or_gives_the_same_bytes() {
+fn a_forged_snapshot_is_found_wherever_it_was_changed() {
     let subject = Subject::new(Object::Snapshot);
-    let (_, original, red) = &subject.scene.disks[0];
+    let original = subject.scene.disks[0].1;
     subject.medium.remove(subject.name);
-    let mut unnoticed = Vec::new();
     for byte in (0..subject.bytes.len()).step_by(pace()) {
         let changed = flipped(&subject.bytes, byte * 8 + byte % 8);
         let forged = name_for(subject.name.kind(), &changed);
-        assert!(forged.id() != Some(*original));
+        assert!(forged.id() != Some(original));
         subject.medium.overwrite(forged, changed);
         let findings = subject.scene.findings(&subject.machine, Depth::Structure).expect("a check");
-        match subject.machine.restore(forged.id().expect("an id")) {
-            Ok(bytes) => {
-                assert!(findings.is_empty() && bytes == *red, "byte {byte}: {findings:?}");
-                unnoticed.push(byte);
-            }
-            Err(error) => {
-                assert_names_an_object(&chain(&error), &format!("byte {byte}"));
-                assert_eq!(findings.len(), 1, "byte {byte}: {findings:?}");
-                assert!(findings[0].starts_with("snapshot-damaged of stranger"), "byte {byte}: {findings:?}");
-            }
-        }
+        let error = subject.machine.restore(forged.id().expect("an id")).expect_err("a forged snapshot");
+        assert_names_an_object(&chain(&error), &format!("byte {byte}"));
+        // Nothing of it is believed, not even which stick it is of.
+        assert_eq!(findings, ["snapshot-damaged of stranger []"], "byte {byte}");
         subject.medium.remove(forged);
     }
-    // The name of the recipient in its slot is a hint that no reader needs: what counts is which key opens the slot.
-    let is_one_run = unnoticed.windows(2).all(|pair| pair[0] + pace() == pair[1]);
-    assert!((32 / pace()..=32).contains(&unnoticed.len()) && is_one_run, "{unnoticed:?}");
 }
 
 /// Bits of a pack: one in each byte of header and footer, and in steps through all that lies between.

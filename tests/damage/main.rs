@@ -26,7 +26,7 @@ use sheaf::names::{ObjectKind, ObjectName};
 use sheaf::ops::check::{Depth, Finding};
 use sheaf::ops::monitor::Silent;
 use sheaf::ops::session::prepare;
-use sheaf::repo::open::{open_bundle, store_bundle};
+use sheaf::repo::bundles::{Credential, Lock, open_bundle, store_bundle};
 use sheaf::repo::packer::read_listing;
 use sheaf::repo::snapshots;
 use sheaf::storage::sim::SimStorage;
@@ -67,9 +67,10 @@ impl Scene {
         // A second key bundle, with another password, for the same keys.
         let repository = machine.repository().expect("a new repository");
         let key = medium.names(ObjectKind::Key)[0];
-        let record = open_bundle(&medium, key, repository.id(), &password()).expect("the key bundle");
+        let credential = Credential::Password(password());
+        let record = open_bundle(&medium, key, repository.id(), &credential).expect("the key bundle").expect("for it");
         let second = Password::new(b"another password".to_vec());
-        store_bundle(&medium, repository.id(), &record, &second, CHEAP).expect("a second key bundle");
+        store_bundle(&medium, repository.id(), &record, Lock::Password(&second, CHEAP)).expect("a second key bundle");
         let mut roles = BTreeMap::from([(ObjectName::CONFIG, "config".to_owned()), (key, "own key".to_owned())]);
         for name in medium.names(ObjectKind::Key) {
             roles.entry(name).or_insert_with(|| "other key".to_owned());

@@ -304,7 +304,7 @@ const MATRIX: &[Cell] = &[
     Cell {
         object: Snapshot,
         deeds: &[Forge],
-        structure: &["snapshot-damaged of stranger [red]"],
+        structure: &["snapshot-damaged of stranger []"],
         restores: "blue",
         mended: "new blue",
         ..SOUND
@@ -453,7 +453,10 @@ fn the_program_finds_the_same_and_exits_with_4() {
         let when = format!("{:?} {deed:?}", cell.object);
         let repo = folder.path().join(format!("repo-{number}"));
         crate::common::write_to(&medium, &repo);
-        let ended = Program { repo, cache: folder.path().join("cache") }.check();
+        // Each cell is another repository with the same id; what this machine has seen of one is not missing in the next.
+        let cache = folder.path().join("cache");
+        _ = std::fs::remove_dir_all(cache.join("audit"));
+        let ended = Program { repo, cache }.check();
         let document = ended.json();
         let status = match (cell.object, deed) {
             // What opens no bundle that could be tried is a wrong password first of all.

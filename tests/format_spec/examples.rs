@@ -6,20 +6,33 @@
 
 use sheaf::crypto::derive::{self, RecordKind};
 use sheaf::crypto::password::{Password, PasswordCost, password_key};
+use sheaf::crypto::recipient::SealedKey;
+use sheaf::crypto::sign::{Purpose, SigningKey};
 use sheaf::crypto::{Secret, aead};
 use sheaf::disk::{DiskOffset, Extent};
+use sheaf::format::audit::{self, AuditRecord};
+use sheaf::format::certificate::{Certificate, Role, SignedCertificate};
 use sheaf::format::config::{Chunking, Config, ConfigRecord};
 use sheaf::format::index::{IndexSegment, IndexedPack};
 use sheaf::format::keys::{KeyRecord, Protection, encode_outer};
 use sheaf::format::manifest::{HoleKind, MapRecord, StreamKind};
-use sheaf::format::object::{Header, Magic};
+use sheaf::format::object::{Header, Magic, SEALED_TO_PREFIX, SealedTo};
 use sheaf::format::pack::{Footer, PACK_HEADER_LENGTH, PackEntry, PackKind, encode_header, encode_listing};
+use sheaf::format::signature::{MAKER_LENGTH, SignatureBlock};
 use sheaf::format::snapshot::{self, Counts, DiskFacts, OperatorRecord, PrivateRecord, RecipientSlot};
 use sheaf::format::tree::{TreeEntry, TreeNode, TreeRoot};
 use sheaf::ids::{ChunkId, ChunkKey, ObjectId, RecipientId, RepositoryId, from_hex};
 
 /// `info` of HPKE for the content key of a snapshot.
 pub(crate) const INFO: &[u8] = b"sheaf v1 snapshot content key";
+/// `info` of HPKE for the key of an audit record.
+pub(crate) const AUDIT_INFO: &[u8] = b"sheaf v1 audit entry";
+/// `info` of HPKE for the key of a maker's certificate.
+pub(crate) const MAKER_INFO: &[u8] = b"sheaf v1 maker";
+/// `info` of HPKE for the key of a card.
+pub(crate) const CARD_INFO: &[u8] = b"sheaf v1 key card";
+/// `info` of HPKE for the key of an operator's part.
+pub(crate) const OPERATOR_INFO: &[u8] = b"sheaf v1 snapshot operator key";
 /// The password of the example repository.
 pub(crate) const PASSWORD: &[u8] = b"correct horse battery staple";
 /// The costs of the example's password: as small as they may be, so that a test is quick.
@@ -28,6 +41,11 @@ pub(crate) const COST: PasswordCost = PasswordCost { memory_kib: 64, passes: 1, 
 pub(crate) const RECIPIENT: [&str; 2] = [
     "4612c550263fc8ad58375df3f557aac531d26850903e55a9f23f21d8534e8ac8",
     "3948cfe0ad1ddb695d780e59077195da6c56506b027329794ab02bca80815c4d",
+];
+/// The catalog's private and public key: RFC 9180, appendix A.1.1, `skEm` and `pkEm`.
+pub(crate) const CATALOG: [&str; 2] = [
+    "52c4a758a802cd8b936eceea314432798d5baf2d7e9235dc084ab1b9cfa2f736",
+    "37fda3567bdbd628e88668c3c8d7e97d1d1253b6d4ea6d44c150f741f1bf4431",
 ];
 /// When everything was made.
 const TIME_MS: i64 = 1_795_000_000_000;
@@ -48,9 +66,71 @@ pub(crate) fn content_key() -> Secret {
     Secret::new([0x33; 32])
 }
 
-pub(crate) fn recipient() -> (Secret, RecipientId) {
-    let [private, public] = RECIPIENT.map(|key| from_hex(key).expect("hex"));
+pub(crate) fn operator_key() -> Secret {
+    Secret::new([0x55; 32])
+}
+
+pub(crate) fn card_key() -> Secret {
+    Secret::new([0x88; 32])
+}
+
+pub(crate) fn maker_certificate_key() -> Secret {
+    Secret::new([0x99; 32])
+}
+
+pub(crate) fn authority_seed() -> Secret {
+    Secret::new([0x66; 32])
+}
+
+pub(crate) fn signing_seed() -> Secret {
+    Secret::new([0x77; 32])
+}
+
+fn pair(keys: [&str; 2]) -> (Secret, RecipientId) {
+    let [private, public] = keys.map(|key| from_hex(key).expect("hex"));
     (Secret::new(private), RecipientId::new(public))
+}
+
+pub(crate) fn recipient() -> (Secret, RecipientId) {
+    pair(RECIPIENT)
+}
+
+pub(crate) fn catalog() -> (Secret, RecipientId) {
+    pair(CATALOG)
+}
+
+pub(crate) fn audit() -> (Secret, RecipientId) {
+    let private = Secret::new([0xbb; 32]);
+    let public = sheaf::crypto::recipient::public_key(&private).expect("a key");
+    (private, public)
+}
+
+/// The record of the example's audit entry.
+pub(crate) fn audit_record(snapshot: &ObjectId) -> AuditRecord {
+    AuditRecord {
+        time_ms: TIME_MS + 12,
+        action: AuditRecord::BACKUP.to_owned(),
+        result: AuditRecord::DONE.to_owned(),
+        host: "desk".to_owned(),
+        snapshots: vec![(*snapshot.as_bytes()).into()],
+        key: None,
+        detail: Some("ana".to_owned()),
+    }
+}
+
+/// The certificate of the example's key.
+pub(crate) fn certificate() -> SignedCertificate {
+    let certificate = Certificate {
+        key: SigningKey::from_seed(&signing_seed()).id(),
+        role: Role::Admin,
+        label: "first key".to_owned(),
+        created_ms: TIME_MS,
+        owner: None,
+        repository: repository(),
+    };
+    let record = certificate.encode();
+    let signature = SigningKey::from_seed(&authority_seed()).sign(Purpose::Certificate, &record);
+    SignedCertificate { record: record.into(), signature: signature.into() }
 }
 
 /// Seals with a nonce of twelve equal bytes.
@@ -100,6 +180,34 @@ fn pack(kind: PackKind, nonce: u8, chunks: &[&Chunk]) -> Vec<u8> {
     chunks.iter().for_each(|chunk| bytes.extend_from_slice(&chunk.stored));
     let footer = Footer { body_length: bytes.len() as u64, trailer_length: trailer.len() as u32, parity_length: 0 };
     [&bytes[..], &trailer, &footer.encode()].concat()
+}
+
+/// An object with the signature of the example's key behind it (signature.md). The certificate is sealed with a nonce one higher.
+fn signed(object: &[u8], purpose: Purpose, nonce: u8, key: &dyn Fn(&[u8]) -> SealedKey) -> Vec<u8> {
+    let hash = derive::object_id(object);
+    let signing = SigningKey::from_seed(&signing_seed());
+    let maker = [&signing.id().as_bytes()[..], &signing.sign(purpose, object)].concat();
+    let maker_key = derive::record_key(&index_key(), RecordKind::Signature);
+    let maker = seal(maker_key.expose(), nonce, hash.as_bytes(), &maker);
+    let sealed = seal(maker_certificate_key().expose(), nonce, hash.as_bytes(), &certificate().encode());
+    let SealedKey { encapsulated, ciphertext } = key(hash.as_bytes());
+    let certificate = SealedTo { encapsulated, ciphertext, sealed: &sealed }.encode();
+    let block = SignatureBlock { maker: &maker, certificate: &certificate };
+    [object, &block.encode()].concat()
+}
+
+/// The parts of a signature, for a dump.
+fn signature_parts(block: &[u8]) -> Vec<(String, Vec<u8>)> {
+    let of = |label: &str, bytes: &[u8]| {
+        let parts = parts(bytes, &SEALED).into_iter();
+        parts.map(|(part, bytes)| (format!("{label}: {part}"), bytes)).collect::<Vec<_>>()
+    };
+    let mut all = of("maker", &block[..MAKER_LENGTH]);
+    let key = [("certificate: encapsulated key", 32), ("certificate: sealed key", 48)];
+    all.extend(parts(&block[MAKER_LENGTH..MAKER_LENGTH + SEALED_TO_PREFIX], &key));
+    all.extend(of("certificate", &block[MAKER_LENGTH + SEALED_TO_PREFIX..block.len() - 4]));
+    all.push(("block length".to_owned(), block[block.len() - 4..].to_vec()));
+    all
 }
 
 /// The records of the example's disk map.
@@ -191,6 +299,16 @@ pub(crate) struct Given<'a> {
     pub(crate) frame: Vec<u8>,
     /// The content key, sealed with this associated data.
     pub(crate) slot: &'a dyn Fn(&[u8; 32]) -> RecipientSlot,
+    /// The key of the operator's part, sealed with the header as associated data.
+    pub(crate) operator: &'a dyn Fn(&[u8]) -> SealedKey,
+    /// The key of the card, sealed with the header as associated data.
+    pub(crate) card: &'a dyn Fn(&[u8]) -> SealedKey,
+    /// The keys of the makers' certificates, sealed with the hash of what is signed as associated data.
+    pub(crate) snapshot_maker: &'a dyn Fn(&[u8]) -> SealedKey,
+    pub(crate) index_maker: &'a dyn Fn(&[u8]) -> SealedKey,
+    pub(crate) audit_maker: &'a dyn Fn(&[u8]) -> SealedKey,
+    /// The key of the audit record, sealed with the hash of what is before it as associated data.
+    pub(crate) audit: &'a dyn Fn(&[u8]) -> SealedKey,
 }
 
 /// Everything in the example repository.
@@ -208,6 +326,7 @@ pub(crate) struct Repository {
     pub(crate) operator: OperatorRecord,
     pub(crate) private: PrivateRecord,
     pub(crate) snapshot: Vec<u8>,
+    pub(crate) audit: Vec<u8>,
     packed: Vec<u8>,
     recipient_aad: [u8; 32],
 }
@@ -227,18 +346,27 @@ impl Repository {
         };
         let (private_key, public_key) = recipient();
         let key_record = KeyRecord {
-            role: "admin".to_owned(),
-            label: "first key".to_owned(),
-            created_ms: TIME_MS,
+            certificate: certificate().encode().into(),
             config: config.encode().into(),
-            index_key: Some(index_key().expose().to_vec().into()),
-            dedup_secret: Some(dedup_secret().expose().to_vec().into()),
+            authority: SigningKey::from_seed(&authority_seed()).id().as_bytes().to_vec().into(),
+            signing_key: signing_seed().expose().to_vec().into(),
+            index_key: index_key().expose().to_vec().into(),
+            catalog: catalog().1.as_bytes().to_vec().into(),
             recipients: vec![public_key.as_bytes().to_vec().into()],
+            dedup_secret: Some(dedup_secret().expose().to_vec().into()),
             private_key: Some(private_key.expose().to_vec().into()),
+            catalog_key: Some(catalog().0.expose().to_vec().into()),
+            authority_key: Some(authority_seed().expose().to_vec().into()),
+            audit: audit().1.as_bytes().to_vec().into(),
+            audit_key: Some(audit().0.expose().to_vec().into()),
         };
         let salt = [0x44; 16];
         let PasswordCost { memory_kib, passes, lanes } = COST;
-        let outer = encode_outer(repository(), &Protection::Password { memory_kib, passes, lanes, salt });
+        let header = Header::new(repository()).encode(Magic::Key);
+        let sealed = seal(card_key().expose(), 0xab, &header, &key_record.certificate);
+        let SealedKey { encapsulated, ciphertext } = (given.card)(&header);
+        let card = SealedTo { encapsulated, ciphertext, sealed: &sealed }.encode();
+        let outer = encode_outer(repository(), &Protection::Password { memory_kib, passes, lanes, salt }, &card);
         let bundle_key = password_key(&Password::new(PASSWORD.to_vec()), &salt, COST).expect("hashed");
         let bundle = [&outer[..], &seal(bundle_key.expose(), 0xa0, &outer, &key_record.encode())].concat();
 
@@ -274,6 +402,7 @@ impl Repository {
         let header = Header::new(repository()).encode(Magic::Index);
         let segment_key = derive::record_key(&index_key(), RecordKind::IndexSegment);
         let index = [&header[..], &seal(segment_key.expose(), 0xa8, &header, &segment.encode())].concat();
+        let index = signed(&index, Purpose::IndexSegment, 0xad, given.index_maker);
 
         let operator = OperatorRecord {
             stick: "ana".to_owned(),
@@ -308,15 +437,27 @@ impl Repository {
                 label: Some("Ana's stick".to_owned()),
                 ..DiskFacts::default()
             },
+            operator: operator.clone(),
+            maker: certificate().encode().into(),
         };
         let header = Header::new(repository());
-        let operator_key = derive::record_key(&index_key(), RecordKind::SnapshotOperator);
-        let sealed = seal(operator_key.expose(), 0xa9, &header.encode(Magic::Snapshot), &operator.encode());
+        let associated = header.encode(Magic::Snapshot);
+        let sealed = seal(operator_key().expose(), 0xa9, &associated, &operator.encode());
+        let SealedKey { encapsulated, ciphertext } = (given.operator)(&associated);
+        let sealed = SealedTo { encapsulated, ciphertext, sealed: &sealed }.encode();
         let bound = snapshot::encode_bound(&header, &sealed);
         let recipient_aad = *derive::object_id(&bound).as_bytes();
         let slot = (given.slot)(&recipient_aad);
         let sealed = seal(content_key().expose(), 0xaa, &recipient_aad, &private.encode());
         let snapshot = snapshot::encode(&bound, &[slot], &sealed);
+        let snapshot = signed(&snapshot, Purpose::Snapshot, 0xac, given.snapshot_maker);
+        let bound = audit::encode_bound(&Header::new(repository()), &[]);
+        let associated = derive::object_id(&bound);
+        let record = audit_record(&derive::object_id(&snapshot)).encode();
+        let sealed = seal(maker_certificate_key().expose(), 0xae, associated.as_bytes(), &record);
+        let SealedKey { encapsulated, ciphertext } = (given.audit)(associated.as_bytes());
+        let body = SealedTo { encapsulated, ciphertext, sealed: &sealed }.encode();
+        let audit = signed(&[&bound[..], &body].concat(), Purpose::AuditEntry, 0xaf, given.audit_maker);
         Self {
             config,
             key_record,
@@ -331,6 +472,7 @@ impl Repository {
             operator,
             private,
             snapshot,
+            audit,
             packed,
             recipient_aad,
         }
@@ -354,9 +496,29 @@ impl Repository {
         config_parts.push(("BLAKE3 of all bytes before".to_owned(), config[config.len() - 32..].to_vec()));
 
         let outer = [("protection: password", 4), ("memory, KiB", 4), ("passes", 4), ("lanes", 4), ("salt", 16)];
-        let bundle = parts(&self.bundle, &[&header(&outer)[..], &SEALED].concat());
-        let key_names =
-            ["role", "label", "created", "config", "index key", "dedup secret", "recipients", "private key"];
+        let sealed_card = self.key_record.certificate.len() + aead::OVERHEAD;
+        let card_end = 68 + SEALED_TO_PREFIX + sealed_card;
+        let card_key = [("card: encapsulated key", 32), ("card: sealed key", 48)];
+        let mut bundle = parts(&self.bundle[..68], &header(&[&outer[..], &[("card length", 4)]].concat()));
+        bundle.extend(parts(&self.bundle[68..68 + SEALED_TO_PREFIX], &card_key));
+        bundle.extend(sealed("card", sealed_card)(&self.bundle[68 + SEALED_TO_PREFIX..card_end]));
+        bundle.extend(parts(&self.bundle[card_end..], &SEALED));
+        let key_names = [
+            "certificate",
+            "config",
+            "authority",
+            "signing key",
+            "index key",
+            "catalog",
+            "recipients",
+            "dedup secret",
+            "private key",
+            "catalog key",
+            "authority key",
+            "audit",
+            "audit key",
+        ];
+        let certificate_names = ["key", "role", "label", "created", "owner", "repository"];
 
         let pack_parts = |pack: &[u8], labels: &[(&'static str, &Chunk)], count: usize| {
             let mut all = parts(&pack[..PACK_HEADER_LENGTH], &header(&[("pack kind", 1), ("reserved", 31)]));
@@ -406,21 +568,43 @@ impl Repository {
         let operator = self.operator.encode();
         let operator_names =
             ["stick", "time", "offset from UTC", "time zone", "host", "tags", "size", "references", "tool", "counts"];
-        let operator_length = operator.len() + aead::OVERHEAD;
+        let operator_length = SEALED_TO_PREFIX + operator.len() + aead::OVERHEAD;
         let private = self.private.encode();
         let mut snapshot = parts(&self.snapshot[..36], &header(&[("operator length", 4)]));
-        snapshot.extend(sealed("operator part", operator_length)(&self.snapshot[36..36 + operator_length]));
+        let behind_key = 36 + SEALED_TO_PREFIX;
+        let operator_key = [("operator part: encapsulated key", 32), ("operator part: sealed key", 48)];
+        snapshot.extend(parts(&self.snapshot[36..behind_key], &operator_key));
+        let sealed_length = operator_length - SEALED_TO_PREFIX;
+        snapshot.extend(sealed("operator part", sealed_length)(&self.snapshot[behind_key..36 + operator_length]));
         let slots =
             [("recipients", 2), ("reserved", 2), ("recipient", 32), ("encapsulated key", 32), ("sealed key", 48)];
         let behind = &self.snapshot[36 + operator_length..];
         snapshot.extend(parts(&behind[..120], &[&slots[..], &[("private length", 4)]].concat()));
-        snapshot.extend(sealed("private part", private.len() + aead::OVERHEAD)(&behind[120..]));
+        let private_end = 120 + private.len() + aead::OVERHEAD;
+        snapshot.extend(sealed("private part", private.len() + aead::OVERHEAD)(&behind[120..private_end]));
+        snapshot.extend(signature_parts(&behind[private_end..]));
+        let index_end = 32 + self.segment.encode().len() + aead::OVERHEAD;
+        let mut index_object = parts(&self.index[..index_end], &header(&SEALED));
+        index_object.extend(signature_parts(&self.index[index_end..]));
+
+        let record = audit_record(&derive::object_id(&self.snapshot)).encode();
+        let record_end = 36 + SEALED_TO_PREFIX + record.len() + aead::OVERHEAD;
+        let mut audit = parts(&self.audit[..36], &header(&[("previous count", 2), ("reserved", 2)]));
+        let audit_key = [("record: encapsulated key", 32), ("record: sealed key", 48)];
+        audit.extend(parts(&self.audit[36..36 + SEALED_TO_PREFIX], &audit_key));
+        audit.extend(sealed("record", record.len() + aead::OVERHEAD)(&self.audit[36 + SEALED_TO_PREFIX..record_end]));
+        audit.extend(signature_parts(&self.audit[record_end..]));
+        let audit_names = ["time", "action", "result", "host", "snapshots", "key", "detail"];
 
         vec![
+            example("audit", "audit-example", audit),
+            example("audit", "audit-record-example", pairs(&record, &audit_names)),
             example("object", "object-example", parts(&self.index[..32], &HEADER)),
             example("config", "config-example", config_parts),
             example("keys", "keys-example", bundle),
             example("keys", "keys-record-example", pairs(&self.key_record.encode(), &key_names)),
+            example("certificate", "certificate-example", pairs(&certificate().encode(), &["record", "signature"])),
+            example("certificate", "certificate-record-example", pairs(&certificate().record, &certificate_names)),
             example("chunk", "chunk-raw-example", parts(&self.chunks[0].stored, &SEALED)),
             example("chunk", "chunk-zstd-packed", parts(&self.packed, &[("compression: zstd", 1), ("zstd frame", 0)])),
             example("chunk", "chunk-zstd-example", parts(&self.chunks[1].stored, &SEALED)),
@@ -440,7 +624,7 @@ impl Repository {
                 ),
             ),
             example("index", "index-example", parts(&self.segment.encode(), &segment)),
-            example("index", "index-object-example", parts(&self.index, &header(&SEALED))),
+            example("index", "index-object-example", index_object),
             example(
                 "tree",
                 "tree-node-example",
@@ -453,7 +637,11 @@ impl Repository {
             ),
             example("manifest", "manifest-example", map_parts.collect()),
             example("snapshot", "snapshot-operator-example", pairs(&operator, &operator_names)),
-            example("snapshot", "snapshot-private-example", pairs(&private, &["data", "map", "disk"])),
+            example(
+                "snapshot",
+                "snapshot-private-example",
+                pairs(&private, &["data", "map", "disk", "operator", "maker"]),
+            ),
             example(
                 "snapshot",
                 "snapshot-bound-hash",

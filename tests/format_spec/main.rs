@@ -17,18 +17,22 @@ use markdown::{Block, blocks, chapters, tables};
 use sheaf::crypto::derive::{self, RecordKind};
 use sheaf::crypto::password::{self, Password, PasswordCost, password_key};
 use sheaf::crypto::recipient::{self, SealedKey};
+use sheaf::crypto::sign::{self, Purpose, SigningKey};
 use sheaf::crypto::{CryptoError, Secret, aead};
 use sheaf::disk::{DiskOffset, Extent, KeptOffset};
+use sheaf::format::audit::{AuditObject, AuditRecord};
+use sheaf::format::certificate::{Role, SignedCertificate};
 use sheaf::format::config::{CHUNKER_FASTCDC_2020, Chunking, Config};
 use sheaf::format::index::IndexSegment;
 use sheaf::format::keys::{KeyRecord, Protection, SealedBundle};
 use sheaf::format::manifest::{DiskMap, HoleKind, MapRecord, Origin, Segment};
-use sheaf::format::object::{HEADER_LENGTH, Magic, SealedObject};
+use sheaf::format::object::{HEADER_LENGTH, Magic, SealedObject, SealedTo};
 use sheaf::format::pack::{self, Footer, PackEntry, PackKind};
+use sheaf::format::signature::{self, SignatureBlock};
 use sheaf::format::snapshot::{OperatorRecord, PrivateRecord, RecipientSlot, SnapshotObject};
 use sheaf::format::tree::{self, TreeEntry, TreeNode, TreeRoot};
-use sheaf::format::{FormatError, config, index, keys, manifest, object, snapshot};
-use sheaf::ids::{ChunkId, ChunkKey, to_hex};
+use sheaf::format::{FormatError, audit, config, index, keys, manifest, object, snapshot};
+use sheaf::ids::{ChunkId, ChunkKey, RecipientId, to_hex};
 use sheaf::names::{ObjectKind, ObjectName};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -55,11 +59,46 @@ fn shown(name: &str) -> Vec<u8> {
 
 /// The example repository, with the two parts that are not made again taken from the chapters.
 fn repository() -> Repository {
+    let key = |text: &[u8]| {
+        let SealedTo { encapsulated, ciphertext, .. } = SealedTo::decode("example", text).expect("decodes");
+        SealedKey { encapsulated, ciphertext }
+    };
+    let operator = |_: &[u8]| {
+        let bytes = shown("snapshot-example");
+        let (object, _) = SignatureBlock::split(&bytes).expect("a signature");
+        key(SnapshotObject::decode(object).expect("decodes").operator)
+    };
+    let maker = |name: &str| {
+        let bytes = shown(name);
+        let (_, block) = SignatureBlock::split(&bytes).expect("a signature");
+        key(block.certificate)
+    };
+    let snapshot_maker = |_: &[u8]| maker("snapshot-example");
+    let index_maker = |_: &[u8]| maker("index-object-example");
+    let card = |_: &[u8]| {
+        let bytes = shown("keys-example");
+        key(SealedBundle::decode(&bytes).expect("decodes").card)
+    };
     let slot = |_: &[u8; 32]| {
         let bytes = shown("snapshot-example");
-        SnapshotObject::decode(&bytes).expect("decodes").recipients[0].clone()
+        let (object, _) = SignatureBlock::split(&bytes).expect("a signature");
+        SnapshotObject::decode(object).expect("decodes").recipients[0].clone()
     };
-    Repository::build(&Given { frame: shown("chunk-zstd-packed")[1..].to_vec(), slot: &slot })
+    Repository::build(&Given {
+        frame: shown("chunk-zstd-packed")[1..].to_vec(),
+        slot: &slot,
+        operator: &operator,
+        card: &card,
+        snapshot_maker: &snapshot_maker,
+        index_maker: &index_maker,
+        audit_maker: &|_| maker("audit-example"),
+        audit: &|_| {
+            let bytes = shown("audit-example");
+            let (object, _) = SignatureBlock::split(&bytes).expect("a signature");
+            let AuditObject { body, .. } = AuditObject::decode(object).expect("decodes");
+            SealedKey { encapsulated: body.encapsulated, ciphertext: body.ciphertext }
+        },
+    })
 }
 
 /// Opens a stored chunk as chunk.md says.
@@ -76,6 +115,29 @@ fn open_chunk(secret: &Secret, key: &ChunkKey, entry: &PackEntry, stored: &[u8])
     assert_eq!(plaintext.len(), entry.plain_length as usize);
     assert_eq!(&derive::chunk_key(secret, &plaintext), key);
     plaintext
+}
+
+/// Opens a text that was sealed to a public key, as object.md says.
+fn open_with(private: &Secret, info: &[u8], associated: &[u8], text: &[u8]) -> Vec<u8> {
+    let SealedTo { encapsulated, ciphertext, sealed } = SealedTo::decode("example", text).expect("decodes");
+    let key = recipient::open(private, info, associated, &SealedKey { encapsulated, ciphertext }).expect("opened");
+    aead::open(key.expose(), associated, sealed).expect("opened")
+}
+
+/// An object without its signature, which is that of the key in this bundle, as signature.md says.
+fn verified<'a>(object: &'a [u8], purpose: Purpose, record: &KeyRecord) -> &'a [u8] {
+    let (signed, block) = SignatureBlock::split(object).expect("a signature");
+    let hash = derive::object_id(signed);
+    let secret = |field: &minicbor::bytes::ByteVec| Secret::new(field.as_slice().try_into().expect("32 bytes"));
+    let key = derive::record_key(&secret(&record.index_key), RecordKind::Signature);
+    let maker = aead::open(key.expose(), hash.as_bytes(), block.maker).expect("opened");
+    let catalog = secret(record.catalog_key.as_ref().expect("there"));
+    let certificate = open_with(&catalog, examples::MAKER_INFO, hash.as_bytes(), block.certificate);
+    let certificate = SignedCertificate::decode(&certificate).expect("decodes").certificate().expect("decodes");
+    assert_eq!(certificate.key.as_bytes()[..], maker[..32]);
+    let signature = maker[32..].try_into().expect("64 bytes");
+    sign::verify(&certificate.key, purpose, signed, signature).expect("signed by this key");
+    signed
 }
 
 // --- The chapters as a whole ---------------------------------------------------------------------------
@@ -157,15 +219,17 @@ fn constants_of_the_chapters_are_those_of_the_code() {
         };
     }
     constants! {
-        "object": object::VERSION, object::KNOWN_REQUIRED, HEADER_LENGTH;
+        "object": object::VERSION, object::KNOWN_REQUIRED, HEADER_LENGTH, object::SEALED_TO_PREFIX;
         "config": config::MAX_LENGTH, CHUNKER_FASTCDC_2020, Chunking::MAX, Chunking::MIN, Chunking::LARGEST_MIN,
             Chunking::LARGEST_AVERAGE, Chunking::SMALLEST_MAX, Config::MAX_PACK_SIZE, Config::DEFAULT_PACK_SIZE;
-        "keys": keys::MAX_LENGTH, keys::OUTER_LENGTH, password::MAX_MEMORY_KIB, password::MAX_PASSES,
+        "keys": keys::MAX_LENGTH, keys::MAX_CARD_LENGTH, password::MAX_MEMORY_KIB, password::MAX_PASSES,
             password::MAX_LANES;
         "chunk": aead::NONCE_LENGTH, aead::TAG_LENGTH, aead::OVERHEAD, pack::CHUNK_OVERHEAD;
         "pack": pack::PACK_HEADER_LENGTH, pack::FOOTER_LENGTH, pack::ENTRY_LENGTH, pack::MAX_LENGTH,
             pack::CHUNK_OVERHEAD;
         "index": index::MAX_LENGTH;
+        "audit": audit::MAX_LENGTH, audit::MAX_PREVIOUS;
+        "signature": signature::MAKER_LENGTH, signature::MAX_BLOCK_LENGTH;
         "tree": tree::ENTRY_LENGTH, tree::MAX_DEPTH, tree::MIN_ENTRIES, tree::MAX_ENTRIES, tree::CLOSING_MASK;
         "manifest": manifest::RECORD_LENGTH, manifest::MAX_RECORDS;
         "snapshot": snapshot::MAX_LENGTH, snapshot::MAX_RECIPIENTS, recipient::ENCAPSULATED_LENGTH,
@@ -232,7 +296,7 @@ fn object_the_header() {
     assert_eq!((header.optional_features, bytes.len()), (0, HEADER_LENGTH));
     assert_eq!(header.encode(Magic::Index)[..], bytes);
     let rows = tables(&chapters()["object"], &["byte 5", "kind"]).remove(0);
-    let kinds = [Magic::Config, Magic::Key, Magic::Pack, Magic::Index, Magic::Snapshot];
+    let kinds = [Magic::Config, Magic::Key, Magic::Pack, Magic::Index, Magic::Snapshot, Magic::Audit];
     assert_eq!(rows.len(), kinds.len());
     for (row, kind) in rows.iter().zip(kinds) {
         assert_eq!(row[0], format!("{:02x} `{}`", kind as u8, char::from(kind as u8)));
@@ -283,9 +347,13 @@ fn records_are_read_as_the_readme_says() {
 fn keys_the_bundle_opens_with_the_password() {
     let bytes = shown("keys-example");
     let bundle = SealedBundle::decode(&bytes).expect("decodes");
-    let Protection::Password { memory_kib, passes, lanes, salt } = bundle.protection;
+    let Protection::Password { memory_kib, passes, lanes, salt } = bundle.protection else {
+        panic!("a password was expected");
+    };
     assert_eq!((memory_kib, passes, lanes, salt), (64, 1, 1, [0x44; 16]));
-    assert_eq!(bundle.outer.len(), 64);
+    assert_eq!(bundle.outer.len(), 64 + 4 + bundle.card.len());
+    let card = open_with(&examples::catalog().0, examples::CARD_INFO, &bytes[..32], bundle.card);
+    assert_eq!(card, shown("certificate-example"));
     let cost = PasswordCost { memory_kib, passes, lanes };
     let key = password_key(&Password::new(b"correct horse battery staple".to_vec()), &salt, cost).expect("hashed");
     let chapter = &chapters()["keys"];
@@ -293,7 +361,7 @@ fn keys_the_bundle_opens_with_the_password() {
     let opened = aead::open(key.expose(), bundle.outer, bundle.sealed).expect("opened");
     assert_eq!(opened, shown("keys-record-example"));
     let record = KeyRecord::decode(&opened).expect("decodes");
-    assert_eq!((record.role.as_str(), record.label.as_str()), ("admin", "first key"));
+    assert_eq!(record.certificate[..], shown("certificate-example"));
     assert_eq!(record.config[..], shown("config-example"));
     assert_eq!(record.encode()[..], opened);
 
@@ -303,6 +371,21 @@ fn keys_the_bundle_opens_with_the_password() {
         outer[position] ^= 1;
         assert_eq!(aead::open(key.expose(), &outer, bundle.sealed), Err(CryptoError::Authentication));
     }
+}
+
+#[test]
+fn certificate_the_authority_signed_it() {
+    let signed = SignedCertificate::decode(&shown("certificate-example")).expect("decodes");
+    assert_eq!(signed.record[..], shown("certificate-record-example"));
+    let certificate = signed.certificate().expect("decodes");
+    assert_eq!((certificate.role, certificate.label.as_str()), (Role::Admin, "first key"));
+    assert_eq!(certificate.key, SigningKey::from_seed(&examples::signing_seed()).id());
+    let authority = SigningKey::from_seed(&examples::authority_seed()).id();
+    let chapter = &chapters()["certificate"];
+    assert!(chapter.contains(&authority.to_string()), "certificate.md does not show {authority}");
+    sign::verify(&authority, Purpose::Certificate, &signed.record, &signed.signature).expect("verified");
+    assert_eq!(signed.encode(), shown("certificate-example"));
+    assert_eq!(certificate.encode(), shown("certificate-record-example"));
 }
 
 #[test]
@@ -316,10 +399,7 @@ fn keys_every_derivation_has_its_known_answer() {
         ("sheaf v1 2026-11 reference secret", to_hex(derive::reference_secret(&secret).expose())),
         ("sheaf v1 2026-11 pack trailer", to_hex(derive::record_key(&secret, RecordKind::PackTrailer).expose())),
         ("sheaf v1 2026-11 index segment", to_hex(derive::record_key(&secret, RecordKind::IndexSegment).expose())),
-        (
-            "sheaf v1 2026-11 snapshot operator part",
-            to_hex(derive::record_key(&secret, RecordKind::SnapshotOperator).expose()),
-        ),
+        ("sheaf v1 2026-11 signature", to_hex(derive::record_key(&secret, RecordKind::Signature).expose())),
     ];
     assert_eq!(rows.len(), expected.len());
     for (row, (context, answer)) in rows.iter().zip(expected) {
@@ -397,7 +477,8 @@ fn packs_open_with_the_index_key() {
 #[test]
 fn index_segments_open_with_the_index_key() {
     let bytes = shown("index-object-example");
-    let object = SealedObject::decode(Magic::Index, &bytes).expect("decodes");
+    let (bytes, _) = SignatureBlock::split(&bytes).expect("a signature");
+    let object = SealedObject::decode(Magic::Index, bytes).expect("decodes");
     let key = derive::record_key(&examples::index_key(), RecordKind::IndexSegment);
     let opened = aead::open(key.expose(), &bytes[..32], object.sealed).expect("opened");
     assert_eq!(opened, shown("index-example"));
@@ -581,27 +662,46 @@ fn snapshot_the_records() {
     assert_eq!(private.encode()[..], bytes);
 }
 
+#[test]
+fn audit_the_entry_opens_and_is_signed() {
+    let bytes = shown("audit-example");
+    let (object, _) = SignatureBlock::split(&bytes).expect("a signature");
+    let AuditObject { previous, bound, body, .. } = AuditObject::decode(object).expect("decodes");
+    assert_eq!((previous.len(), bound.len()), (0, 36));
+    let associated = derive::object_id(bound);
+    let record = open_with(&examples::audit().0, examples::AUDIT_INFO, associated.as_bytes(), &body.encode());
+    assert_eq!(record, shown("audit-record-example"));
+    let record = AuditRecord::decode(&record).expect("decodes");
+    assert_eq!((record.action.as_str(), record.result.as_str(), record.host.as_str()), ("backup", "done", "desk"));
+    let snapshot = derive::object_id(&shown("snapshot-example"));
+    assert_eq!(record, examples::audit_record(&snapshot));
+    let keys = KeyRecord::decode(&shown("keys-record-example")).expect("decodes");
+    assert_eq!(verified(&bytes, Purpose::AuditEntry, &keys), object);
+}
+
 /// The whole way, with nothing but the password and the objects that the chapters show.
 #[test]
 fn the_example_repository_restores_from_its_password() {
     // The password opens the key bundle, and the bundle vouches for the config.
     let bundle = shown("keys-example");
     let bundle = SealedBundle::decode(&bundle).expect("decodes");
-    let Protection::Password { memory_kib, passes, lanes, salt } = bundle.protection;
+    let Protection::Password { memory_kib, passes, lanes, salt } = bundle.protection else {
+        panic!("a password was expected");
+    };
     let password = Password::new(examples::PASSWORD.to_vec());
     let key = password_key(&password, &salt, PasswordCost { memory_kib, passes, lanes }).expect("hashed");
     let record = KeyRecord::decode(&aead::open(key.expose(), bundle.outer, bundle.sealed).expect("opened"));
     let record = record.expect("decodes");
     assert_eq!(record.config[..], shown("config-example"));
-    let secret = |field: &Option<minicbor::bytes::ByteVec>| {
-        Secret::new(field.as_ref().expect("there").as_slice().try_into().expect("32 bytes"))
-    };
-    let (index_key, dedup_secret) = (secret(&record.index_key), secret(&record.dedup_secret));
-    let private_key = secret(&record.private_key);
+    let secret = |field: &minicbor::bytes::ByteVec| Secret::new(field.as_slice().try_into().expect("32 bytes"));
+    let optional = |field: &Option<minicbor::bytes::ByteVec>| secret(field.as_ref().expect("there"));
+    let (index_key, dedup_secret) = (secret(&record.index_key), optional(&record.dedup_secret));
+    let (private_key, catalog_key) = (optional(&record.private_key), optional(&record.catalog_key));
 
     // The index says where each chunk lies.
     let object = shown("index-object-example");
-    let sealed = SealedObject::decode(Magic::Index, &object).expect("decodes").sealed;
+    let object = verified(&object, Purpose::IndexSegment, &record);
+    let sealed = SealedObject::decode(Magic::Index, object).expect("decodes").sealed;
     let segment_key = derive::record_key(&index_key, RecordKind::IndexSegment);
     let segment = aead::open(segment_key.expose(), &object[..32], sealed).expect("opened");
     let segment = IndexSegment::decode(&segment).expect("decodes");
@@ -619,11 +719,11 @@ fn the_example_repository_restores_from_its_password() {
         open_chunk(secret, &entry.key, &stored, bytes)
     };
 
-    // The index key opens the operator's part and the reference list, and nothing more.
+    // The catalog's key opens the operator's part, and the index key the reference list, and nothing more.
     let bytes = shown("snapshot-example");
-    let object = SnapshotObject::decode(&bytes).expect("decodes");
-    let operator_key = derive::record_key(&index_key, RecordKind::SnapshotOperator);
-    let operator = aead::open(operator_key.expose(), &bytes[..32], object.operator).expect("opened");
+    let bytes = verified(&bytes, Purpose::Snapshot, &record);
+    let object = SnapshotObject::decode(bytes).expect("decodes");
+    let operator = open_with(&catalog_key, examples::OPERATOR_INFO, &bytes[..32], object.operator);
     assert_eq!(operator, shown("snapshot-operator-example"));
     let operator = OperatorRecord::decode(&operator).expect("decodes");
     let references = operator.references.top().expect("sound").expect("not empty");
@@ -645,6 +745,8 @@ fn the_example_repository_restores_from_its_password() {
     let private = aead::open(content_key.expose(), associated.as_bytes(), object.private).expect("opened");
     assert_eq!(private, shown("snapshot-private-example"));
     let private = PrivateRecord::decode(&private).expect("decodes");
+    assert_eq!(private.operator, operator, "both parts say the same");
+    assert_eq!(private.maker[..], shown("certificate-example"));
 
     // Map and data, and from both the disk.
     let map = open(&dedup_secret, &private.map.top().expect("sound").expect("not empty"));
@@ -675,15 +777,16 @@ fn the_example_repository_restores_from_its_password() {
 // --- Writing -------------------------------------------------------------------------------------------
 
 /// The seeds of each fuzz target: the examples that are its structures in the clear.
-const SEEDS: [(&str, &[&str]); 8] = [
+const SEEDS: [(&str, &[&str]); 9] = [
     ("config", &["config-example"]),
-    ("key_bundle", &["keys-example", "keys-record-example"]),
+    ("key_bundle", &["keys-example", "keys-record-example", "certificate-example", "certificate-record-example"]),
     ("pack", &["pack-example", "pack-meta-example", "pack-listing-example"]),
     ("index_segment", &["index-example"]),
     ("tree_node", &["tree-node-example"]),
     ("disk_map", &["manifest-example"]),
     ("snapshot", &["snapshot-example", "snapshot-operator-example", "snapshot-private-example"]),
     ("names", &["names-example"]),
+    ("audit_entry", &["audit-example", "audit-record-example"]),
 ];
 
 /// The files of `fuzz/seeds` with their bytes.
@@ -743,7 +846,8 @@ fn write_the_examples() {
     let (private, public) = examples::recipient();
     let slot = |associated: &[u8; 32]| {
         let bytes = shown("snapshot-example");
-        let shown = SnapshotObject::decode(&bytes).ok().and_then(|object| object.recipients.first().cloned());
+        let object = SignatureBlock::split(&bytes).map_or(&bytes[..], |(object, _)| object);
+        let shown = SnapshotObject::decode(object).ok().and_then(|object| object.recipients.first().cloned());
         let still_opens = |slot: &RecipientSlot| {
             let sealed = SealedKey { encapsulated: slot.encapsulated, ciphertext: slot.ciphertext };
             recipient::open(&private, examples::INFO, associated, &sealed) == Ok(examples::content_key())
@@ -760,7 +864,54 @@ fn write_the_examples() {
         Ok(plaintext) if plaintext == content => frame,
         _ => zstd::bulk::compress(&content, 3).expect("compressed"),
     };
-    let repository = Repository::build(&Given { frame, slot: &slot });
+    // The sealed key that is shown, where it still opens, and a new one where it does not.
+    let key_to = |pair: (Secret, RecipientId), shown: Option<&[u8]>, info: &[u8], associated: &[u8], key: Secret| {
+        let (private, public) = pair;
+        let shown = shown.and_then(|text| SealedTo::decode("example", text).ok());
+        let shown = shown.map(|text| SealedKey { encapsulated: text.encapsulated, ciphertext: text.ciphertext });
+        let opens = |sealed: &SealedKey| recipient::open(&private, info, associated, sealed) == Ok(key.clone());
+        let sealed = shown.filter(opens);
+        sealed.unwrap_or_else(|| recipient::seal(&public, info, associated, &key).expect("sealed"))
+    };
+    let key = |shown: Option<&[u8]>, info: &[u8], associated: &[u8], key: Secret| {
+        key_to(examples::catalog(), shown, info, associated, key)
+    };
+    let audit = |associated: &[u8]| {
+        let bytes = shown("audit-example");
+        let shown = bytes.get(36..).filter(|_| SignatureBlock::split(&bytes).is_ok());
+        key_to(examples::audit(), shown, examples::AUDIT_INFO, associated, examples::maker_certificate_key())
+    };
+    let operator = |associated: &[u8]| {
+        let bytes = shown("snapshot-example");
+        let object = SignatureBlock::split(&bytes).map_or(&bytes[..], |(object, _)| object);
+        let object = SnapshotObject::decode(object).ok();
+        let text = object.as_ref().map(|object| object.operator);
+        key(text, examples::OPERATOR_INFO, associated, examples::operator_key())
+    };
+    let card = |associated: &[u8]| {
+        let bytes = shown("keys-example");
+        let bundle = SealedBundle::decode(&bytes).ok();
+        key(bundle.as_ref().map(|bundle| bundle.card), examples::CARD_INFO, associated, examples::card_key())
+    };
+    let maker = |name: &str, associated: &[u8]| {
+        let bytes = shown(name);
+        let block = SignatureBlock::split(&bytes).ok().map(|(_, block)| block.certificate.to_vec());
+        key(block.as_deref(), examples::MAKER_INFO, associated, examples::maker_certificate_key())
+    };
+    let snapshot_maker = |associated: &[u8]| maker("snapshot-example", associated);
+    let index_maker = |associated: &[u8]| maker("index-object-example", associated);
+    let audit_maker = |associated: &[u8]| maker("audit-example", associated);
+    let given = Given {
+        frame,
+        slot: &slot,
+        operator: &operator,
+        card: &card,
+        snapshot_maker: &snapshot_maker,
+        index_maker: &index_maker,
+        audit_maker: &audit_maker,
+        audit: &audit,
+    };
+    let repository = Repository::build(&given);
     for example in repository.examples() {
         replace(example.chapter, example.name, &example.dump());
     }

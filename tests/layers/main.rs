@@ -44,7 +44,7 @@ const SYSTEM_WORDS: [&str; 8] =
     ["target_os", "target_family", "rustix", "libc", "unix", "windows", "windows_sys", "linux"];
 
 /// Files that may name an operating system. All others run wherever the standard library does.
-const SYSTEM_FILES: [(&str, &str); 18] = [
+const SYSTEM_FILES: [(&str, &str); 19] = [
     ("disk.rs", "reading and writing at an offset has a name of its own in each system"),
     ("image/mod.rs", "chooses the module of the system"),
     ("image/linux.rs", "Linux: sizes, holes, exclusive use, zeroing"),
@@ -62,6 +62,7 @@ const SYSTEM_FILES: [(&str, &str); 18] = [
     ("cli/args.rs", "a command that only Linux has"),
     ("cli/commands/mod.rs", "a command that only Linux has"),
     ("cli/context.rs", "where caches lie"),
+    ("cli/key_file.rs", "the mode of a new key file"),
     ("cli/password.rs", "the shell of a password command, and who can read a password file"),
 ];
 

@@ -168,7 +168,8 @@ fn hostname() -> String {
 
 /// The machine of the README is called `desk`; lists of snapshots show that.
 fn rename(command: &str, line: &str) -> String {
-    let (host, is_list) = (hostname(), command.contains(" snapshots "));
+    let is_list = [" snapshots ", " audit "].iter().any(|word| command.contains(word));
+    let host = hostname();
     let words = line.split(' ').map(|word| if is_list && word == host { "desk" } else { word });
     words.collect::<Vec<_>>().join(" ")
 }
@@ -288,6 +289,7 @@ fn masks_hide_only_what_varies() {
     assert_eq!(mask(" 2b9f8361  2026-03-02 18:04  ana    64.0 MiB"), mask("c01d77e5 2027-01-01 00:59 ana 64.0 MiB"));
     assert_eq!(mask("Snapshot 2b9f8361 of ana: 64.0 MiB in 0.5 s."), "Snapshot ID of ana: 64.0 MiB in SECONDS s.");
     assert_eq!(mask("in 0.4 s; read back"), "in SECONDS s; read back");
+    assert_eq!(mask("Snapshot 49154511, after a day"), "Snapshot ID, after a day");
     assert_eq!(mask("  \"seconds\": 0.031"), "\"seconds\": SECONDS");
     assert_eq!(mask("  \"bytes_source\": 67108864,"), "\"bytes_source\": 67108864,");
     assert_eq!(mask("/tmp/sheaf-demo-1155/repo"), "/tmp/sheaf-demo-PROCESS/repo");

@@ -71,7 +71,9 @@ pub(crate) fn links(prose: &str) -> impl Iterator<Item = &str> {
 
 /// A line without what differs from run to run: ids, moments, durations, process ids, and the width of columns.
 pub(crate) fn mask(line: &str) -> String {
-    let words: Vec<String> = line.split_whitespace().map(mask_word).collect();
+    let plain: Vec<&str> = line.split_whitespace().collect();
+    let before = |index: usize| index.checked_sub(1).map_or("", |before| plain[before]);
+    let words: Vec<String> = plain.iter().enumerate().map(|(index, word)| mask_word(word, before(index))).collect();
     let mut masked = words.join(" ");
     // A duration is a number before ` s`, or the value of "seconds".
     for (index, word) in words.iter().enumerate() {
@@ -107,7 +109,11 @@ fn same_line(shown: &str, found: &str) -> bool {
     shown.len() == found.len() && (0..shown.len()).all(|index| shown[index] == found[index] || near(index))
 }
 
-fn mask_word(word: &str) -> String {
+fn mask_word(word: &str, before: &str) -> String {
+    // A key on paper is another one each time.
+    if word.starts_with("SHEAF-KEY-") {
+        return "KEY".to_owned();
+    }
     let is = |word: &str, form: &str| {
         word.len() == form.len()
             && word.bytes().zip(form.bytes()).all(|(byte, form)| match form {
@@ -124,7 +130,7 @@ fn mask_word(word: &str) -> String {
         let end = rest.find(|one: char| !one.is_ascii_alphanumeric()).unwrap_or(rest.len());
         let (run, behind) = rest.split_at(end);
         let is_hex = run.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-        let is_id = [8, 32, 64].contains(&run.len()) && is_hex && !is_count(word, run);
+        let is_id = [8, 32, 64].contains(&run.len()) && is_hex && !is_count(word, before, run);
         let is_process = masked.ends_with("sheaf-demo-");
         masked.push_str(match (is_id, is_process) {
             (true, _) => "ID",
@@ -138,7 +144,7 @@ fn mask_word(word: &str) -> String {
     masked
 }
 
-/// A number in JSON may have eight digits and be no id: it has no quotes.
-fn is_count(word: &str, run: &str) -> bool {
-    run.bytes().all(|byte| byte.is_ascii_digit()) && word.trim_end_matches(',') == run && word != run
+/// A number in JSON may have eight digits and be no id: it has no quotes, and stands behind the name of a field.
+fn is_count(word: &str, before: &str, run: &str) -> bool {
+    run.bytes().all(|byte| byte.is_ascii_digit()) && word.trim_end_matches(',') == run && before.ends_with("\":")
 }

@@ -4,9 +4,11 @@ use super::init::TOOL;
 use crate::cli::args::{self, Backup};
 use crate::cli::context::Context;
 use crate::cli::failure::{DONE, Failure, WARNINGS};
+use crate::cli::ledger::host;
 use crate::cli::output::{self, bytes, count};
 use serde::Serialize;
 use sheaf::disk::ReadAt;
+use sheaf::format::audit::AuditRecord;
 use sheaf::format::snapshot::{Counts, DiskFacts};
 use sheaf::image::{Source, SourceFacts, SourceFormat};
 use sheaf::layout::{Identity, Keep, identify};
@@ -14,6 +16,7 @@ use sheaf::ops::OpsError;
 use sheaf::ops::backup::{BackupPlan, BackupReport, BackupRequest, WallTime, backup};
 use sheaf::ops::container::facts_to_keep;
 use sheaf::ops::monitor::Monitor;
+use sheaf::repo::keyring::Action;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -137,7 +140,9 @@ pub(crate) fn run(context: &Context, args: Backup) -> Result<u8, Failure> {
     if args.tags.iter().any(|tag| tag.trim().is_empty() || tag.contains(char::is_control)) {
         return Err(Failure::usage("a tag must not be empty, and has no control characters"));
     }
-    let store = context.store()?;
+    let store = context.store(Action::Store)?;
+    context.begin(&store.repository, AuditRecord::BACKUP);
+    context.note(|entry| entry.detail(stick.clone()));
     let plan = match args.layout {
         args::Layout::None => BackupPlan::none(&*source),
         args::Layout::Files => {
@@ -152,7 +157,7 @@ pub(crate) fn run(context: &Context, args: Backup) -> Result<u8, Failure> {
     let request = BackupRequest {
         stick: stick.clone(),
         tags: args.tags,
-        host: hostname::get().map_or_else(|_| "unknown".to_owned(), |name| name.to_string_lossy().into_owned()),
+        host: host(),
         time: WallTime {
             unix_ms: now.timestamp().as_millisecond(),
             utc_offset_s: now.offset().seconds(),
@@ -172,6 +177,7 @@ pub(crate) fn run(context: &Context, args: Backup) -> Result<u8, Failure> {
     };
     let size = source.size();
     let report = backup(&store, &*source, &plan, request, &context.progress, &context.cancel)?;
+    context.note(|entry| entry.snapshot(report.snapshot));
     show(context, &report, &source, stick, size);
     Ok(if report.counts.unreadable > 0 { WARNINGS } else { DONE })
 }

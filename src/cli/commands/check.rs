@@ -8,6 +8,7 @@ use serde::Serialize;
 use sheaf::ids::ObjectId;
 use sheaf::names::{ObjectKind, ObjectName};
 use sheaf::ops::check::{CheckReport, Depth, Finding, FindingKind, check};
+use sheaf::repo::keyring::Action;
 use sheaf::repo::open::Repository;
 use sheaf::repo::{RepoError, chain};
 use std::collections::BTreeSet;
@@ -24,10 +25,11 @@ struct Document {
     packs_read: usize,
     bytes_read: u64,
     chunks_opened: u64,
+    audit_entries: usize,
 }
 
 #[derive(Serialize)]
-struct Row {
+pub(super) struct Row {
     kind: &'static str,
     object: String,
     detail: String,
@@ -40,7 +42,8 @@ pub(crate) fn run(context: &Context, args: &Check) -> Result<u8, Failure> {
         Ok(repository) => {
             let scratch = context.cache().join(format!("check-{}-{}", repository.id().short(), std::process::id()));
             let depth = args.read_data.map_or(Depth::Structure, Depth::Data);
-            check(&repository, &scratch, depth, &context.progress, &context.cancel)?
+            context.begin(&repository, "check");
+            check(&repository, &scratch, Some(&context.cache()), depth, &context.progress, &context.cancel)?
         }
         Err(finding) => CheckReport { findings: vec![finding], ..CheckReport::default() },
     };
@@ -65,8 +68,11 @@ fn open(context: &Context) -> Result<Result<Arc<Repository>, Finding>, Failure> 
         }
         Err(error) => return Err(error.into()),
     };
-    match locked.unlock(&context.password(false)?) {
-        Ok(repository) => Ok(Ok(Arc::new(repository))),
+    match locked.unlock_with(&context.credential()?) {
+        Ok(repository) => {
+            repository.keys().require(Action::KeepRepository)?;
+            Ok(Ok(Arc::new(repository)))
+        }
         Err(error @ RepoError::ConfigChanged) => {
             Ok(Err(finding(FindingKind::ConfigDamaged, ObjectName::CONFIG, &error)))
         }
@@ -95,18 +101,12 @@ fn show(context: &Context, report: &CheckReport, read_data: Option<u8>) {
             packs_read: report.packs_read,
             bytes_read: report.bytes_read,
             chunks_opened: report.chunks_opened,
+            audit_entries: report.audit_entries,
         });
         return;
     }
     context.progress_end();
-    for finding in &report.findings {
-        output::line(&format!("{}: {}: {}", finding.kind.name(), finding.object, finding.detail));
-        if !finding.snapshots.is_empty() {
-            let ids: Vec<_> = finding.snapshots.iter().map(ObjectId::short).collect();
-            let sticks: Vec<_> = finding.sticks.iter().map(String::as_str).collect();
-            output::line(&format!("    touches snapshots {} of {}", ids.join(", "), sticks.join(", ")));
-        }
-    }
+    show_findings(&report.findings);
     context.say(&format!(
         "Checked {}, {}, {}.",
         count(report.snapshots as u64, "snapshot"),
@@ -134,7 +134,19 @@ fn show(context: &Context, report: &CheckReport, read_data: Option<u8>) {
     });
 }
 
-fn row(finding: &Finding) -> Row {
+/// Prints findings, with the snapshots that each touches.
+pub(super) fn show_findings(findings: &[Finding]) {
+    for finding in findings {
+        output::line(&format!("{}: {}: {}", finding.kind.name(), finding.object, finding.detail));
+        if !finding.snapshots.is_empty() {
+            let ids: Vec<_> = finding.snapshots.iter().map(ObjectId::short).collect();
+            let sticks: Vec<_> = finding.sticks.iter().map(String::as_str).collect();
+            output::line(&format!("    touches snapshots {} of {}", ids.join(", "), sticks.join(", ")));
+        }
+    }
+}
+
+pub(super) fn row(finding: &Finding) -> Row {
     Row {
         kind: finding.kind.name(),
         object: finding.object.to_string(),

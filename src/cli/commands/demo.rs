@@ -78,7 +78,7 @@ fn demo(context: &Context, folder: &Path) -> Result<(), Failure> {
     use_stick(&stick).map_err(failed)?;
     let second = back_up(context, &store, &stick, "after a day of use: ")?;
 
-    let report = check(&repository, &folder.join("check"), Depth::Data(100), &Silent, &context.cancel)?;
+    let report = check(&repository, &folder.join("check"), None, Depth::Data(100), &Silent, &context.cancel)?;
     if !report.is_ok() {
         return Err(defect("the check found damage"));
     }

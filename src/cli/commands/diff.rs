@@ -8,6 +8,7 @@ use crate::cli::output::{self, bytes, count};
 use serde::Serialize;
 use sheaf::layout::files::NodeKind;
 use sheaf::ops::browse::{ChangeKind, DiskDifference, FileChange, Found, Target, diff_disks, diff_files};
+use sheaf::repo::keyring::Action;
 
 #[derive(Serialize)]
 struct Change {
@@ -42,7 +43,7 @@ struct Difference {
 }
 
 pub(crate) fn run(context: &Context, args: &Diff) -> Result<u8, Failure> {
-    let store = context.store()?;
+    let store = context.store(Action::ReadSnapshots)?;
     let (old, new) = (look::open(&store, &args.old)?, look::open(&store, &args.new)?);
     let mut problems = Vec::new();
     let mut changes = Vec::new();

@@ -8,6 +8,7 @@ use crate::cli::output::{self, bytes};
 use sheaf::layout::files::NodeKind;
 use sheaf::ops::OpsError;
 use sheaf::ops::browse::{BrowseError, copy_content};
+use sheaf::repo::keyring::Action;
 use std::fs::File;
 use std::io::{self, ErrorKind};
 
@@ -17,7 +18,11 @@ pub(crate) fn run(context: &Context, args: &Dump) -> Result<u8, Failure> {
             "the file's bytes go to standard output, which `--json` needs: name a file with --to",
         ));
     }
-    let looked = look::open(&context.store()?, &args.target)?;
+    let store = context.store(Action::ReadSnapshots)?;
+    context.begin(&store.repository, "dump");
+    context.note(|entry| entry.detail(args.target.clone()));
+    let looked = look::open(&store, &args.target)?;
+    context.note(|entry| entry.snapshot(looked.snapshot.id));
     let (found, stream) = looked.node(true)?;
     if found.facts.kind != NodeKind::File && stream.is_none() {
         return Err(BrowseError::NotAFile { path: found.path }.into());

@@ -6,9 +6,14 @@ use crate::cli::context::Context;
 use crate::cli::failure::{DONE, Failure, WARNINGS};
 use crate::cli::output::{self, bytes, count};
 use sheaf::ops::browse::{BrowseError, ExtractRequest, Found, Target, extract};
+use sheaf::repo::keyring::Action;
 
 pub(crate) fn run(context: &Context, args: &Extract) -> Result<u8, Failure> {
-    let looked = look::open(&context.store()?, &args.target)?;
+    let store = context.store(Action::ReadSnapshots)?;
+    context.begin(&store.repository, "extract");
+    context.note(|entry| entry.detail(args.target.clone()));
+    let looked = look::open(&store, &args.target)?;
+    context.note(|entry| entry.snapshot(looked.snapshot.id));
     let found: Found = match looked.target(false)? {
         (Target::Node(found), None) => *found,
         (Target::Node(_), Some(_)) => {

@@ -10,6 +10,7 @@ use serde::Serialize;
 use sheaf::layout::files::{Moment, NodeKind};
 use sheaf::ops::browse::{self, Browser, Pattern};
 use sheaf::repo::chain;
+use sheaf::repo::keyring::Action;
 use sheaf::repo::snapshots::{self, Snapshot};
 use sheaf::repo::view::SnapshotDisk;
 use std::collections::BTreeMap;
@@ -42,7 +43,7 @@ type Hits = BTreeMap<(String, String), (String, BTreeMap<(Option<Moment>, u64), 
 
 pub(crate) fn run(context: &Context, args: &Find) -> Result<u8, Failure> {
     let pattern = Pattern::new(&args.pattern);
-    let store = context.store()?;
+    let store = context.store(Action::ReadSnapshots)?;
     let list = snapshots::list(&store.repository)?;
     let mut problems: Vec<String> =
         list.damaged.iter().map(|(name, error)| format!("{name} cannot be searched: {}", chain(error))).collect();

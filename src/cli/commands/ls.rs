@@ -9,6 +9,7 @@ use serde::Serialize;
 use sheaf::layout::files::{NodeFacts, NodeKind};
 use sheaf::ops::browse::{Browser, Found, Target, Visit, walk};
 use sheaf::repo::chain;
+use sheaf::repo::keyring::Action;
 
 #[derive(Serialize)]
 struct Volume {
@@ -29,7 +30,7 @@ struct Listing {
 }
 
 pub(crate) fn run(context: &Context, args: &Ls) -> Result<u8, Failure> {
-    let looked = look::open(&context.store()?, &args.target)?;
+    let looked = look::open(&context.store(Action::ReadSnapshots)?, &args.target)?;
     let mut ls = Lister { context, args, looked: &looked, entries: Vec::new(), problems: Vec::new() };
     context.progress_end();
     let mut volumes = Vec::new();

@@ -1,5 +1,6 @@
 //! One file a command: from options to a verb of the library, and from its report to words or JSON.
 
+mod audit;
 mod backup;
 mod cache;
 mod check;
@@ -9,6 +10,7 @@ mod dump;
 mod extract;
 mod find;
 mod init;
+mod key;
 mod look;
 mod ls;
 #[cfg(target_os = "linux")]
@@ -27,6 +29,12 @@ use clap_complete::Shell;
 
 /// Runs a command; the value is the exit status of a command that worked.
 pub(crate) fn run(context: &Context, command: Command) -> Result<u8, Failure> {
+    let result = dispatch(context, command);
+    context.log(&result);
+    result
+}
+
+fn dispatch(context: &Context, command: Command) -> Result<u8, Failure> {
     match command {
         Command::Init(args) => init::run(context, &args),
         Command::Backup(args) => backup::run(context, args),
@@ -40,7 +48,9 @@ pub(crate) fn run(context: &Context, command: Command) -> Result<u8, Failure> {
         #[cfg(target_os = "linux")]
         Command::Mount(args) => mount::run(context, &args),
         Command::ServeNbd(args) => serve_nbd::run(context, &args),
+        Command::Audit(args) => audit::run(context, &args),
         Command::Check(args) => check::run(context, &args),
+        Command::Key(args) => key::run(context, args.action),
         Command::Stats(args) => stats::run(context, &args),
         Command::Cache(args) => cache::run(context, args.action),
         Command::Demo { folder } => demo::run(context, folder),

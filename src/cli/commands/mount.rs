@@ -13,17 +13,19 @@ use sheaf::names::ObjectKind;
 use sheaf::ops::browse::{Browser, InnerVolume, Volume};
 use sheaf::ops::container::{TargetFormat, view};
 use sheaf::ops::monitor::Monitor;
-use sheaf::repo::chain;
+use sheaf::repo::keyring::Action;
 use sheaf::repo::reader::ChunkStore;
 use sheaf::repo::snapshots::{self, Snapshot};
 use sheaf::repo::view::SnapshotDisk;
+use sheaf::repo::{RepoError, chain};
 use sheaf::serve::mount::{Mount, MountError, MountOptions, OpenSnapshot, Shelf, ShelfEntry, ShelfError};
 use std::collections::{HashMap, HashSet};
 use std::io::Write;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 pub(crate) fn run(context: &Context, args: &MountArgs) -> Result<u8, Failure> {
-    let store = context.store()?.with_cache(args.memory.saturating_mul(1 << 20));
+    let store = context.store(Action::ReadSnapshots)?.with_cache(args.memory.saturating_mul(1 << 20));
+    context.begin(&store.repository, "mount");
     let library = Library {
         store,
         stick: args.stick.clone(),
@@ -46,6 +48,7 @@ pub(crate) fn run(context: &Context, args: &MountArgs) -> Result<u8, Failure> {
     ));
     // Who waits for the line may be behind a pipe.
     _ = std::io::stdout().flush();
+    context.log(&Ok(DONE));
     mount.run(&|| context.cancel.is_cancelled())?;
     Ok(DONE)
 }
@@ -86,6 +89,8 @@ impl Library {
             }
             match snapshots::read(repository, id) {
                 Ok(snapshot) => _ = known.insert(id, (snapshot, false)),
+                // Somebody else's.
+                Err(RepoError::NotARecipient { .. }) => {}
                 Err(error) => {
                     if self.broken.lock().unwrap_or_else(PoisonError::into_inner).insert(id) {
                         self.progress.warn(&format!("snapshot {} cannot be shown: {}", id.short(), chain(&error)));

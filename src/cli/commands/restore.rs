@@ -8,14 +8,18 @@ use crate::cli::output::{self, bytes};
 use sheaf::ops::container::TargetFormat;
 use sheaf::ops::monitor::Monitor;
 use sheaf::ops::restore::{RestorePlan, RestoreRequest};
+use sheaf::repo::keyring::Action;
 use sheaf::repo::snapshots;
 use sheaf::repo::view::SnapshotDisk;
 use std::time::Instant;
 
 pub(crate) fn run(context: &Context, args: &Restore) -> Result<u8, Failure> {
     let began = Instant::now();
-    let store = context.store()?;
+    let store = context.store(Action::ReadSnapshots)?;
+    context.begin(&store.repository, "restore");
+    context.note(|entry| entry.detail(args.to.display().to_string()));
     let snapshot = snapshots::resolve(&store.repository, &args.snapshot)?;
+    context.note(|entry| entry.snapshot(snapshot.id));
     let disk = SnapshotDisk::open(store, snapshot)?;
     let format = format(args);
     if args.block_size.is_some() && !format.has_blocks() {

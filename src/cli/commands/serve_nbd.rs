@@ -9,6 +9,7 @@ use crate::cli::output::{self, bytes};
 use serde::Serialize;
 use sheaf::ops::monitor::Monitor;
 use sheaf::repo::chain;
+use sheaf::repo::keyring::Action;
 use sheaf::serve::nbd::{End, Export, Listen, Notice, Options, Overlay, Server, Tls};
 use std::io::Write;
 use std::sync::Arc;
@@ -30,7 +31,8 @@ pub(crate) fn run(context: &Context, args: &ServeNbd) -> Result<u8, Failure> {
         (Some(chain), Some(key)) => Some(Tls::from_pem(chain, key, args.tls_client_ca.as_deref())?),
         _ => None,
     };
-    let store = context.store()?.with_cache(args.memory.saturating_mul(1 << 20));
+    let store = context.store(Action::ReadSnapshots)?.with_cache(args.memory.saturating_mul(1 << 20));
+    context.begin(&store.repository, "serve-nbd");
     let mut exports = Vec::new();
     for name in &args.snapshots {
         let looked = look::open(&store, name)?;
@@ -39,6 +41,7 @@ pub(crate) fn run(context: &Context, args: &ServeNbd) -> Result<u8, Failure> {
                 "`{name}` has a path; disks and partitions are served, as in `latest`"
             )));
         }
+        context.note(|entry| entry.snapshot(looked.snapshot.id));
         let record = &looked.snapshot.record;
         let time = local_time(record.time_ms, record.utc_offset_s, false);
         let id = looked.snapshot.id.short();
@@ -66,6 +69,7 @@ pub(crate) fn run(context: &Context, args: &ServeNbd) -> Result<u8, Failure> {
     let options = Options { clients: args.clients, tls, notices: Some(Arc::new(notices)), ..Options::default() };
     let server = Server::bind(&listen, exports, options)?;
     let place = server.local_description();
+    context.log(&Ok(DONE));
     context.progress_end();
     if context.global.json {
         output::json(

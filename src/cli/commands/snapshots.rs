@@ -11,6 +11,7 @@ use sheaf::image::vhd::Geometry;
 use sheaf::image::vhdx::Guid;
 use sheaf::ops::monitor::Monitor;
 use sheaf::repo::chain;
+use sheaf::repo::keyring::Action;
 use sheaf::repo::snapshots::{self, Snapshot};
 
 #[derive(Serialize)]
@@ -21,6 +22,7 @@ struct Row {
     size: u64,
     tags: Vec<String>,
     host: String,
+    made_by: Maker,
     time_zone: Option<String>,
     tool: String,
     bytes_read: u64,
@@ -34,6 +36,14 @@ struct Row {
     unreadable: u64,
     seconds: f64,
     disk: Option<Disk>,
+}
+
+/// The key that made a snapshot, as the authority knows it.
+#[derive(Serialize)]
+struct Maker {
+    key: String,
+    label: String,
+    role: &'static str,
 }
 
 #[derive(Serialize)]
@@ -91,6 +101,7 @@ struct Chs {
 
 pub(crate) fn run(context: &Context, args: &Snapshots) -> Result<u8, Failure> {
     let repository = context.open()?;
+    repository.keys().require(Action::ListSnapshots)?;
     let list = snapshots::list(&repository)?;
     for (name, error) in &list.damaged {
         context.progress.warn(&format!("{name} cannot be shown: {}", chain(error)));
@@ -147,6 +158,11 @@ fn row(snapshot: &Snapshot, disk: Option<sheaf::format::snapshot::DiskFacts>) ->
         size: record.size,
         tags: record.tags,
         host: record.host,
+        made_by: Maker {
+            key: snapshot.maker.key.to_string(),
+            label: snapshot.maker.label.clone(),
+            role: snapshot.maker.role.name(),
+        },
         time_zone: record.time_zone,
         tool: record.tool,
         bytes_read: counts.bytes_read,
@@ -236,6 +252,7 @@ fn details(context: &Context, row: &Row, shares: Option<String>) {
         ("Stick", row.stick.clone()),
         ("Time", row.time.clone()),
         ("Host", row.host.clone()),
+        ("Signed by", format!("{}, {}", row.made_by.label, row.made_by.role)),
         ("Tags", row.tags.join(", ")),
         ("Size", format!("{} bytes ({})", row.size, bytes(row.size))),
         ("Kept", format!("{} in {} chunks", bytes(row.bytes_kept), row.chunks)),

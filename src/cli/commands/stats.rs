@@ -7,6 +7,7 @@ use crate::cli::failure::{DONE, Failure, NOT_FOUND};
 use crate::cli::output::{self, bytes, count};
 use serde::Serialize;
 use sheaf::ops::stats::{Stats, StickStats, stats, stick_stats};
+use sheaf::repo::keyring::Action;
 
 #[derive(Serialize)]
 struct Document {
@@ -43,7 +44,7 @@ struct OneStick<'a> {
 
 fn one_stick(context: &Context, stick: &str) -> Result<u8, Failure> {
     let StickStats { snapshots, bytes_logical, chunks, bytes_alone, bytes_own } =
-        stick_stats(&context.store()?, stick, &context.cancel)?;
+        stick_stats(&context.store(Action::KeepRepository)?, stick, &context.cancel)?;
     if snapshots == 0 {
         return Err(Failure {
             status: NOT_FOUND,
@@ -70,7 +71,7 @@ pub(crate) fn run(context: &Context, args: &StatsArgs) -> Result<u8, Failure> {
         return one_stick(context, stick);
     }
     let Stats { snapshots, sticks, bytes_logical, bytes_unique, bytes_stored, chunks, packs, objects, counts } =
-        stats(&context.store()?)?;
+        stats(&context.store(Action::KeepRepository)?)?;
     if context.global.json {
         let objects =
             objects.iter().map(|(kind, count, bytes)| Kind { kind: kind.folder(), count: *count, bytes: *bytes });

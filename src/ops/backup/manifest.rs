@@ -11,6 +11,7 @@ use super::store::PackStore;
 use crate::chunk::compress::Compressor;
 use crate::crypto::derive;
 use crate::disk::Extent;
+use crate::format::certificate::Role;
 use crate::format::manifest::{HoleKind, MapRecord, RECORD_LENGTH, StreamKind};
 use crate::format::pack::PackKind;
 use crate::format::snapshot::Counts;
@@ -18,7 +19,7 @@ use crate::format::tree::{TreeEntry, TreeRoot};
 use crate::ids::{ChunkId, ChunkKey};
 use crate::ops::OpsError;
 use crate::repo::RepoError;
-use crate::repo::keyring::{Domain, KeyRing};
+use crate::repo::keyring::{Action, Domain, KeyRing};
 use crate::repo::tree::TreeWriter;
 
 const MIN_RECORDS: usize = 256;
@@ -68,7 +69,8 @@ fn with_store<T>(
         Err(OpsError::Repo(error)) => Err(error),
         Err(error) => {
             failure = Some(error);
-            Err(RepoError::KeyLacks { action: "store a node", lacks: "place" })
+            // Nobody sees it: the failure itself is told below.
+            Err(RepoError::KeyLacks { role: Role::Admin, action: Action::Store })
         }
     });
     match failure {

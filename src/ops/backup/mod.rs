@@ -22,6 +22,7 @@ use crate::format::snapshot::{Counts, DiskFacts, OperatorRecord, PrivateRecord};
 use crate::ids::ObjectId;
 use crate::ops::monitor::{Monitor, Phase};
 use crate::ops::{Cancel, OpsError};
+use crate::repo::keyring::Action;
 use crate::repo::reader::ChunkStore;
 use crate::repo::snapshots;
 use known::Known;
@@ -86,6 +87,7 @@ pub fn backup(
     monitor: &dyn Monitor,
     cancel: &Cancel,
 ) -> Result<BackupReport, OpsError> {
+    store.repository.keys().require(Action::Store)?;
     let began = Instant::now();
     let packs_adopted = store::publish_adopted(store)?;
     let known = Known::new(store.index.clone());
@@ -125,8 +127,9 @@ pub fn backup(
         tool: request.tool,
         counts,
     };
+    let maker = store.repository.keys().certificate_bytes().to_vec().into();
     let disk = DiskFacts { volumes: plan.records(), ..request.disk };
-    let private = PrivateRecord { data: roots.data, map: roots.map, disk };
-    let snapshot = snapshots::commit(&store.repository, &operator, &private)?;
+    let private = PrivateRecord { data: roots.data, map: roots.map, disk, operator, maker };
+    let snapshot = snapshots::commit(&store.repository, &private)?;
     Ok(BackupReport { snapshot, counts, packs_written: packs.packs_written, packs_adopted, unreadable })
 }

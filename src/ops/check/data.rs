@@ -110,7 +110,8 @@ fn collect_keys(
         cancel.check()?;
         match walk.snapshot(checked, snapshot, cancel) {
             Ok(()) => {}
-            Err(OpsError::Repo(RepoError::KeyLacks { .. })) => {}
+            // What that means for the snapshot is said already.
+            Err(OpsError::Repo(RepoError::KeyLacks { .. } | RepoError::NotARecipient { .. })) => {}
             Err(OpsError::Repo(error)) if error.is_damage() => {
                 let name = ObjectName::new(ObjectKind::Snapshot, snapshot.id);
                 let kind = match error {
@@ -260,7 +261,13 @@ fn read_pack(
             Some((chain(&error), lost))
         }
         (None, Some(first), true) => {
-            Some((format!("{} chunks do not open, though its bytes are what was written: {first}", lost.len()), lost))
+            let maker = checked.makers.get(&id).map_or_else(String::new, |maker| {
+                format!("; the key `{}`, {}, {}, put it into the index", maker.label, maker.role, maker.key.short())
+            });
+            let lost_chunks = lost.len();
+            let detail =
+                format!("{lost_chunks} chunks do not open, though its bytes are what was written: {first}{maker}");
+            Some((detail, lost))
         }
         (None, Some(first), false) => {
             Some((format!("its bytes were changed; {} chunks do not open: {first}", lost.len()), lost))

@@ -12,7 +12,7 @@ mod structure;
 use crate::ids::ObjectId;
 use crate::names::ObjectName;
 use crate::ops::monitor::Monitor;
-use crate::ops::{Cancel, OpsError};
+use crate::ops::{Cancel, OpsError, audit};
 use crate::repo::open::Repository;
 use crate::repo::snapshots::Snapshot;
 use std::collections::{BTreeMap, BTreeSet};
@@ -45,6 +45,16 @@ pub enum FindingKind {
     ChunkMissing,
     /// A snapshot object is damaged.
     SnapshotDamaged,
+    /// A snapshot was sealed so that an admin's key does not open it.
+    SnapshotSealed,
+    /// The audit log says that a snapshot was made, and it is not there.
+    SnapshotMissing,
+    /// A snapshot was made with a key that had been taken away.
+    SnapshotRevoked,
+    /// An audit entry is damaged.
+    AuditDamaged,
+    /// An audit entry that others follow, or that this machine has seen, is not there.
+    AuditMissing,
     /// A snapshot's reference list cannot be read to its end.
     ReferencesDamaged,
     /// A snapshot's disk map or data tree cannot be read, or contradicts itself.
@@ -66,6 +76,11 @@ impl FindingKind {
             Self::PackDamaged => "pack-damaged",
             Self::ChunkMissing => "chunk-missing",
             Self::SnapshotDamaged => "snapshot-damaged",
+            Self::SnapshotSealed => "snapshot-sealed",
+            Self::SnapshotMissing => "snapshot-missing",
+            Self::SnapshotRevoked => "snapshot-revoked",
+            Self::AuditDamaged => "audit-damaged",
+            Self::AuditMissing => "audit-missing",
             Self::ReferencesDamaged => "references-damaged",
             Self::ManifestDamaged => "manifest-damaged",
         }
@@ -115,6 +130,8 @@ pub struct CheckReport {
     pub bytes_read: u64,
     /// Chunks opened and verified.
     pub chunks_opened: u64,
+    /// Entries of the audit log.
+    pub audit_entries: usize,
 }
 
 impl CheckReport {
@@ -146,7 +163,8 @@ impl Findings {
     }
 }
 
-/// Checks a repository. `scratch` is a folder in which an index is built; it is removed again.
+/// Checks a repository. `scratch` is a folder in which an index is built; it is removed again. `memory` is the cache folder, where this
+/// machine remembers what it has seen of the audit log.
 ///
 /// # Errors
 /// Only what keeps the check itself from being done: storage that cannot be listed, no room in `scratch`,
@@ -154,6 +172,7 @@ impl Findings {
 pub fn check(
     repository: &Arc<Repository>,
     scratch: &Path,
+    memory: Option<&Path>,
     depth: Depth,
     monitor: &dyn Monitor,
     cancel: &Cancel,
@@ -162,6 +181,11 @@ pub fn check(
     let mut report = CheckReport::default();
     let result =
         structure::check(repository, scratch, &mut findings, &mut report, monitor, cancel).and_then(|checked| {
+            let audited = audit::verify(repository, memory, &checked.snapshots)?;
+            report.audit_entries = audited.log.entries.len();
+            for finding in audited.findings {
+                findings.0.entry((finding.kind, finding.object)).or_insert(finding);
+            }
             if let Depth::Data(percent) = depth {
                 data::check(&checked, percent, &mut findings, &mut report, monitor, cancel)?;
             }

@@ -4,16 +4,19 @@
 //! cost follows what is distinct.
 
 use super::{CheckReport, FindingKind, Findings};
+use crate::format::certificate::Certificate;
 use crate::format::index::IndexedPack;
 use crate::ids::{ChunkId, ObjectId};
 use crate::names::{ObjectKind, ObjectName};
 use crate::ops::monitor::{Advance, Monitor, Phase};
 use crate::ops::{Cancel, OpsError};
 use crate::repo::RepoError;
+use crate::repo::bundles;
 use crate::repo::chain;
 use crate::repo::index::{Index, IndexReader};
+use crate::repo::keyring::Action;
 use crate::repo::keyring::Domain;
-use crate::repo::open::{Repository, inspect_bundle};
+use crate::repo::open::Repository;
 use crate::repo::packer::read_listing;
 use crate::repo::reader::ChunkStore;
 use crate::repo::snapshots::{self, Snapshot};
@@ -29,6 +32,8 @@ pub(super) struct Checked {
     pub snapshots: Vec<Snapshot>,
     /// Packs that are there with their size, and whose listing is the index's.
     pub packs: Vec<(ObjectId, u64)>,
+    /// Who listed each pack in the index.
+    pub makers: HashMap<ObjectId, Certificate>,
 }
 
 pub(super) fn check(
@@ -39,11 +44,12 @@ pub(super) fn check(
     monitor: &dyn Monitor,
     cancel: &Cancel,
 ) -> Result<Checked, OpsError> {
+    repository.keys().require(Action::KeepRepository)?;
     monitor.begin(Phase::Index, None);
     keys(repository, findings)?;
     let list = snapshots::list(repository)?;
     let index = Arc::new(Index::open(scratch)?);
-    let (packs, faulty) = packs(repository, &index, findings, report, cancel)?;
+    let Listed { packs, faulty, makers } = packs(repository, &index, findings, report, cancel)?;
     report.chunks = index.chunk_count()?;
     let adopted = index.adopted()?;
     let store = ChunkStore::new(Arc::clone(repository), index);
@@ -61,15 +67,15 @@ pub(super) fn check(
         monitor.advance(Advance { bytes: 1, ..Advance::default() });
     }
     report.unlisted_packs = adopted.difference(&walk.used).count();
-    Ok(Checked { store, snapshots: list.snapshots, packs })
+    Ok(Checked { store, snapshots: list.snapshots, packs, makers })
 }
 
 fn keys(repository: &Repository, findings: &mut Findings) -> Result<(), OpsError> {
     for listed in repository.storage().list(ObjectKind::Key)? {
-        match inspect_bundle(&**repository.storage(), listed.name, repository.id()) {
+        match bundles::inspect(repository, listed.name) {
             // A whole bundle of another repository is what an `init` leaves that died before it wrote its config. It opens
             // nothing here and keeps nobody out.
-            Ok(()) | Err(RepoError::ForeignObject { .. }) => {}
+            Ok(_) | Err(RepoError::ForeignObject { .. }) => {}
             Err(error) if error.is_damage() => {
                 findings.add(FindingKind::KeyDamaged, listed.name, || chain(&error));
             }
@@ -82,6 +88,15 @@ fn keys(repository: &Repository, findings: &mut Findings) -> Result<(), OpsError
 /// Packs at fault, with the kind of the fault.
 type Faulty = HashMap<ObjectId, FindingKind>;
 
+/// What the segments list.
+struct Listed {
+    /// Packs that are there with their size, and whose listing is the index's.
+    packs: Vec<(ObjectId, u64)>,
+    faulty: Faulty,
+    /// Who listed each pack.
+    makers: HashMap<ObjectId, Certificate>,
+}
+
 /// Reads all segments into the index: sound packs first, so that a chunk that is in two packs is looked for in the sound one.
 fn packs(
     repository: &Repository,
@@ -89,7 +104,7 @@ fn packs(
     findings: &mut Findings,
     report: &mut CheckReport,
     cancel: &Cancel,
-) -> Result<(Vec<(ObjectId, u64)>, Faulty), OpsError> {
+) -> Result<Listed, OpsError> {
     let storage = repository.storage();
     // Segments before packs: a pack is durable before its segment.
     let segments = storage.list(ObjectKind::Index)?;
@@ -100,12 +115,12 @@ fn packs(
         .collect();
     let (mut sound, mut faulty) = (Vec::new(), Faulty::new());
     let mut faulty_packs = Vec::new();
-    let mut seen = HashSet::new();
+    let (mut seen, mut makers) = (HashSet::new(), HashMap::new());
     for listed in segments {
         cancel.check()?;
         let Some(id) = listed.name.id() else { continue };
-        let mut segment = match crate::repo::segments::read(repository, id) {
-            Ok(segment) => segment,
+        let (mut segment, maker) = match crate::repo::segments::read_with_maker(repository, id) {
+            Ok(read) => read,
             Err(error) if error.is_damage() => {
                 findings.add(FindingKind::IndexDamaged, listed.name, || chain(&error));
                 continue;
@@ -113,6 +128,7 @@ fn packs(
             Err(error) => return Err(error.into()),
         };
         segment.packs.retain(|pack| seen.insert(pack.id));
+        makers.extend(segment.packs.iter().map(|pack| (pack.id, maker.clone())));
         let mut bad = Vec::new();
         for pack in &segment.packs {
             match fault(repository, pack, on_storage.get(&pack.id).copied())? {
@@ -145,7 +161,7 @@ fn packs(
         }
     }
     index.adopt(&adopted)?;
-    Ok((sound, faulty))
+    Ok(Listed { packs: sound, faulty, makers })
 }
 
 /// What is wrong with a listed pack, as far as its size and its own listing tell.
@@ -191,9 +207,19 @@ impl Walk<'_> {
             Err(error) => return Err(error),
         }
         match SnapshotDisk::open(self.store.clone(), snapshot.clone()) {
+            // Whoever made it gave the two readers two stories.
+            Ok(disk) if disk.private().operator != snapshot.record => {
+                findings.touch(FindingKind::SnapshotDamaged, name, snapshot, || {
+                    "its private part says other things of it than its operator's part".to_owned()
+                });
+            }
             Ok(_) => {}
             // A key that opens no snapshot checks what it can.
             Err(RepoError::KeyLacks { .. }) => {}
+            // An admin's key opens every snapshot that was made by the rules.
+            Err(error @ RepoError::NotARecipient { .. }) => {
+                findings.touch(FindingKind::SnapshotSealed, name, snapshot, || chain(&error));
+            }
             Err(error @ (RepoError::Sealed { .. } | RepoError::Malformed { .. })) => {
                 findings.touch(FindingKind::SnapshotDamaged, name, snapshot, || chain(&error));
             }

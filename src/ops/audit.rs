@@ -1,0 +1,111 @@
+//! The audit log: verified against what there is, for those who may read it.
+//!
+//! Always true here:
+//! - Nothing is changed. What is wrong is a finding, as in a check.
+//! - Without the audit's key the chain is verified and not what it says: a link that is missing is seen by all who keep the repository.
+
+use super::OpsError;
+use super::check::{Finding, FindingKind};
+use crate::format::audit::AuditRecord;
+use crate::format::certificate::Role;
+use crate::ids::{KeyId, ObjectId};
+use crate::names::{ObjectKind, ObjectName};
+use crate::repo::audit::{self, Entry, Log};
+use crate::repo::chain;
+use crate::repo::keyring::Action;
+use crate::repo::open::Repository;
+use crate::repo::snapshots::Snapshot;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+/// What the log says, and what is wrong with it.
+#[derive(Debug, Default)]
+pub struct AuditReport {
+    /// The log.
+    pub log: Log,
+    /// What is wrong.
+    pub findings: Vec<Finding>,
+}
+
+/// Reads the log and verifies it: every entry, that none is missing, and that what was committed is there. `cache` is the folder that
+/// remembers what this machine has seen.
+///
+/// # Errors
+/// [`OpsError::Repo`] for a key that may not keep the repository, or storage that cannot be read. Damage is in the report.
+pub fn verify(repository: &Repository, cache: Option<&Path>, snapshots: &[Snapshot]) -> Result<AuditReport, OpsError> {
+    repository.keys().require(Action::KeepRepository)?;
+    let log = audit::read_all(repository, cache)?;
+    let mut findings = Vec::new();
+    for (name, error) in &log.damaged {
+        findings.push(finding(FindingKind::AuditDamaged, *name, chain(error)));
+    }
+    for id in &log.missing {
+        let followers: Vec<String> =
+            log.entries.iter().filter(|entry| entry.previous.contains(id)).map(|entry| entry.id.short()).collect();
+        let detail = match followers.split_first() {
+            Some((first, _)) => format!("entry {first} follows it, and it is not there"),
+            None => "this machine has seen it, and it is not there: the repository is older than it was, or it was taken away".to_owned(),
+        };
+        findings.push(finding(FindingKind::AuditMissing, ObjectName::new(ObjectKind::Audit, *id), detail));
+    }
+    // Snapshots that cannot be read are a finding of their own; here it counts that they are there.
+    let there: BTreeSet<ObjectId> = repository
+        .storage()
+        .list(ObjectKind::Snapshot)
+        .map_err(crate::repo::RepoError::from)?
+        .iter()
+        .filter_map(|listed| listed.name.id())
+        .collect();
+    let done = |entry: &&Entry| entry.record.as_ref().is_some_and(|record| record.result == AuditRecord::DONE);
+    let forgotten: BTreeSet<ObjectId> =
+        log.entries.iter().filter(done).filter(|entry| is(entry, AuditRecord::FORGET)).flat_map(snapshots_of).collect();
+    for entry in log.entries.iter().filter(|entry| is(entry, AuditRecord::BACKUP)) {
+        for id in snapshots_of(entry) {
+            if !there.contains(&id) && !forgotten.contains(&id) {
+                let by = entry.maker.as_ref().map_or_else(String::new, |maker| format!(" by `{}`", maker.label));
+                let detail = format!("it was made{by}, as entry {} says, and nobody forgot it", entry.id.short());
+                findings.push(finding(FindingKind::SnapshotMissing, ObjectName::new(ObjectKind::Snapshot, id), detail));
+            }
+        }
+    }
+    findings.extend(after_revocation(&log, snapshots));
+    Ok(AuditReport { log, findings })
+}
+
+fn finding(kind: FindingKind, object: ObjectName, detail: String) -> Finding {
+    Finding { kind, object, detail, snapshots: BTreeSet::new(), sticks: BTreeSet::new() }
+}
+
+fn is(entry: &Entry, action: &str) -> bool {
+    entry.record.as_ref().is_some_and(|record| record.action == action)
+}
+
+fn snapshots_of(entry: &Entry) -> impl Iterator<Item = ObjectId> {
+    entry.record.iter().flat_map(|record| record.snapshots.iter().map(|id| ObjectId::new(**id)))
+}
+
+/// Keys that an admin took away, each with the snapshots that it had made until then.
+fn revoked(log: &Log) -> BTreeMap<KeyId, BTreeSet<ObjectId>> {
+    let by_admin = |entry: &&Entry| entry.maker.as_ref().is_some_and(|maker| maker.role == Role::Admin);
+    let revocations = log.entries.iter().filter(by_admin).filter(|entry| is(entry, AuditRecord::KEY_REVOKE));
+    let key = |entry: &Entry| entry.record.as_ref().and_then(|record| record.key.as_ref().map(|key| KeyId::new(**key)));
+    revocations.filter_map(|entry| Some((key(entry)?, snapshots_of(entry).collect()))).collect()
+}
+
+/// Snapshots that carry the signature of a key that was taken away before they were made: no clock is asked, an admin has listed those
+/// that were there.
+fn after_revocation(log: &Log, snapshots: &[Snapshot]) -> Vec<Finding> {
+    let revoked = revoked(log);
+    let late =
+        |snapshot: &&Snapshot| revoked.get(&snapshot.maker.key).is_some_and(|known| !known.contains(&snapshot.id));
+    let late = snapshots.iter().filter(late).map(|snapshot| {
+        let detail = format!("it was made with the key `{}` after that was taken away", snapshot.maker.label);
+        let name = ObjectName::new(ObjectKind::Snapshot, snapshot.id);
+        Finding {
+            snapshots: BTreeSet::from([snapshot.id]),
+            sticks: BTreeSet::from([snapshot.record.stick.clone()]),
+            ..finding(FindingKind::SnapshotRevoked, name, detail)
+        }
+    });
+    late.collect()
+}

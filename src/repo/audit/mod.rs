@@ -1,0 +1,178 @@
+//! The audit log: appending to it, and reading it (format-spec/audit.md).
+//!
+//! Always true here:
+//! - An entry follows all that nobody followed when it was made. Two that are made at once follow the same; the next follows both.
+//! - What a machine has seen it remembers, by ids: an entry that is gone since is told, whoever took it away.
+//! - Whoever can store can append, and nobody can change what is there but by taking it away.
+
+mod memory;
+
+use super::RepoError;
+use super::keyring::Action;
+use super::open::Repository;
+use super::sealing::{Purpose, open_with, seal_to};
+use super::signing::{self, Signed};
+use crate::crypto::derive;
+use crate::crypto::sign::Purpose as SignaturePurpose;
+use crate::format::audit::{self, AuditObject, AuditRecord, MAX_PREVIOUS};
+use crate::format::certificate::Certificate;
+use crate::format::object::Header;
+use crate::ids::{KeyId, ObjectId};
+use crate::names::{ObjectKind, ObjectName};
+use memory::Links;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+/// An entry of the log.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// Its id.
+    pub id: ObjectId,
+    /// The entries that it follows.
+    pub previous: Vec<ObjectId>,
+    /// The key whose signature it carries.
+    pub key: KeyId,
+    /// What the authority says of that key; `None` for those who cannot see that.
+    pub maker: Option<Certificate>,
+    /// What was done; `None` for those who cannot read that.
+    pub record: Option<AuditRecord>,
+}
+
+/// The log as it is.
+#[derive(Debug, Default)]
+pub struct Log {
+    /// Entries, each behind those that it follows, and else by time.
+    pub entries: Vec<Entry>,
+    /// Entries that could not be read.
+    pub damaged: Vec<(ObjectName, RepoError)>,
+    /// Entries that others follow, or that this machine has seen, and that are not there.
+    pub missing: BTreeSet<ObjectId>,
+}
+
+fn read_signed(repository: &Repository, name: ObjectName) -> Result<Signed, RepoError> {
+    let bytes = repository.get_named(name, audit::MAX_LENGTH as u64)?;
+    let signed = Signed::verify(repository, SignaturePurpose::AuditEntry, name, bytes)?;
+    let object = AuditObject::decode(signed.bytes()).map_err(|source| RepoError::Malformed { name, source })?;
+    repository.check_owner(name, object.header.repository)?;
+    Ok(signed)
+}
+
+/// Reads one entry, as far as this key can.
+///
+/// # Errors
+/// [`RepoError`] naming the entry.
+pub fn read(repository: &Repository, id: ObjectId) -> Result<Entry, RepoError> {
+    let name = ObjectName::new(ObjectKind::Audit, id);
+    let malformed = |source| RepoError::Malformed { name, source };
+    let signed = read_signed(repository, name)?;
+    let object = AuditObject::decode(signed.bytes()).map_err(malformed)?;
+    let keys = repository.keys();
+    let maker = match keys.catalog_key() {
+        Some(_) => Some(signed.maker(repository, name, Action::Log)?),
+        None => None,
+    };
+    let record = match keys.audit_key() {
+        Some(key) => {
+            let bound = derive::object_id(object.bound);
+            let plain = open_with(key, Purpose::AuditEntry, bound.as_bytes(), &object.body)
+                .map_err(|source| RepoError::Sealed { name, part: "record", source })?;
+            Some(AuditRecord::decode(&plain).map_err(malformed)?)
+        }
+        None => None,
+    };
+    Ok(Entry { id, previous: object.previous, key: signed.key, maker, record })
+}
+
+/// Reads the whole log, as far as this key can, and compares it with what this machine remembers of it in the cache folder.
+///
+/// # Errors
+/// [`RepoError::Storage`] when the listing fails or storage cannot be read at all.
+pub fn read_all(repository: &Repository, cache: Option<&Path>) -> Result<Log, RepoError> {
+    let mut log = Log::default();
+    let mut by_id = BTreeMap::new();
+    for listed in repository.storage().list(ObjectKind::Audit)? {
+        let Some(id) = listed.name.id() else { continue };
+        match read(repository, id) {
+            Ok(entry) => _ = by_id.insert(id, entry),
+            Err(error) if error.is_damage() => log.damaged.push((listed.name, error)),
+            Err(error) => return Err(error),
+        }
+    }
+    let damaged: BTreeSet<ObjectId> = log.damaged.iter().filter_map(|(name, _)| name.id()).collect();
+    let remembered = cache.map(|cache| memory::load(&memory::path(cache, repository.id()))).unwrap_or_default();
+    let followed = by_id.values().flat_map(|entry: &Entry| entry.previous.iter().copied());
+    let needed = followed.chain(remembered.into_keys());
+    log.missing = needed.filter(|id| !by_id.contains_key(id) && !damaged.contains(id)).collect();
+    log.entries = in_order(by_id);
+    Ok(log)
+}
+
+/// Entries behind those that they follow, and else by time and id.
+fn in_order(mut entries: BTreeMap<ObjectId, Entry>) -> Vec<Entry> {
+    let mut waiting: BTreeMap<ObjectId, usize> = BTreeMap::new();
+    let mut followers: BTreeMap<ObjectId, Vec<ObjectId>> = BTreeMap::new();
+    for (id, entry) in &entries {
+        let there: BTreeSet<ObjectId> = entry.previous.iter().copied().filter(|id| entries.contains_key(id)).collect();
+        waiting.insert(*id, there.len());
+        there.into_iter().for_each(|previous| followers.entry(previous).or_default().push(*id));
+    }
+    let place = |entry: &Entry| (entry.record.as_ref().map_or(0, |record| record.time_ms), entry.id);
+    let mut ready: BTreeSet<(i64, ObjectId)> =
+        entries.values().filter(|entry| waiting.get(&entry.id) == Some(&0)).map(place).collect();
+    let mut order = Vec::with_capacity(entries.len());
+    // An id is a hash over the ids that it follows, so that there is no way around in a circle.
+    while let Some((_, id)) = ready.pop_first() {
+        for follower in followers.remove(&id).unwrap_or_default() {
+            let Some(count) = waiting.get_mut(&follower) else { continue };
+            *count -= 1;
+            if *count == 0 {
+                ready.extend(entries.get(&follower).map(place));
+            }
+        }
+        order.extend(entries.remove(&id));
+    }
+    order
+}
+
+/// What appending found.
+#[derive(Debug)]
+pub struct Appended {
+    /// The new entry.
+    pub id: ObjectId,
+    /// Entries that this machine has seen, and that are gone.
+    pub missing: BTreeSet<ObjectId>,
+}
+
+/// Appends an entry. Of the entries that are there, those are read that this machine has not seen.
+///
+/// # Errors
+/// [`RepoError::Storage`], [`RepoError::Crypto`].
+pub fn append(repository: &Repository, cache: &Path, record: &AuditRecord) -> Result<Appended, RepoError> {
+    let path = memory::path(cache, repository.id());
+    let mut links: Links = memory::load(&path);
+    let mut there = BTreeSet::new();
+    for listed in repository.storage().list(ObjectKind::Audit)? {
+        let Some(id) = listed.name.id() else { continue };
+        if let std::collections::btree_map::Entry::Vacant(unseen) = links.entry(id) {
+            // One that is damaged is found by a check; a follower of it would say that it was in order.
+            let Ok(entry) = read(repository, id) else { continue };
+            unseen.insert(entry.previous);
+        }
+        there.insert(id);
+    }
+    let missing: BTreeSet<ObjectId> = links.keys().copied().filter(|id| !there.contains(id)).collect();
+    let followed: BTreeSet<ObjectId> = links.values().flatten().copied().collect();
+    let heads = there.into_iter().filter(|id| !followed.contains(id)).take(MAX_PREVIOUS.into()).collect::<Vec<_>>();
+    let header = Header::new(repository.id());
+    let bound = audit::encode_bound(&header, &heads);
+    let keys = repository.keys();
+    let associated = derive::object_id(&bound);
+    let body = seal_to(keys.audit(), Purpose::AuditEntry, associated.as_bytes(), &record.encode())?;
+    let block = signing::sign(keys, SignaturePurpose::AuditEntry, &[&bound, &body])?;
+    let id = derive::object_id_of_parts(&[&bound, &body, &block]);
+    repository.storage().put(ObjectName::new(ObjectKind::Audit, id), &[&bound, &body, &block])?;
+    links.insert(id, heads);
+    // A machine that cannot remember logs all the same.
+    _ = memory::save(&path, &links);
+    Ok(Appended { id, missing })
+}

@@ -1,0 +1,196 @@
+//! The audit log: a chain that shows what is missing, to those who may see it.
+
+use super::common::sources::noise;
+use super::common::{Fixture, chain};
+use super::{is_refused, open, with_all_roles, word};
+use sheaf::format::audit::AuditRecord;
+use sheaf::format::certificate::Role;
+use sheaf::ids::ObjectId;
+use sheaf::names::{ObjectKind, ObjectName};
+use sheaf::ops::OpsError;
+use sheaf::ops::audit::verify;
+use sheaf::ops::check::{Depth, Finding, FindingKind};
+use sheaf::repo::bundles::Revocation;
+use sheaf::repo::keyring::Action;
+use sheaf::repo::open::Repository;
+use sheaf::repo::{audit, snapshots};
+
+fn record(action: &str, snapshots: &[ObjectId]) -> AuditRecord {
+    AuditRecord {
+        time_ms: 1,
+        action: action.to_owned(),
+        result: AuditRecord::DONE.to_owned(),
+        host: "desk".to_owned(),
+        snapshots: snapshots.iter().map(|id| (*id.as_bytes()).into()).collect(),
+        key: None,
+        detail: None,
+    }
+}
+
+fn append(machine: &Fixture, repository: &Repository, action: &str, snapshots: &[ObjectId]) -> ObjectId {
+    audit::append(repository, &machine.cache(), &record(action, snapshots)).expect("appended").id
+}
+
+/// A backup with its entry, as the command makes it.
+fn back_up(machine: &Fixture, seed: u64) -> (ObjectId, ObjectId) {
+    let snapshot = machine.backup("ana", &noise(seed, 20_000)).expect("a backup").snapshot;
+    let repository = machine.repository().expect("opens");
+    (snapshot, append(machine, &repository, AuditRecord::BACKUP, &[snapshot]))
+}
+
+fn kinds(findings: &[Finding]) -> Vec<(FindingKind, ObjectName)> {
+    findings.iter().map(|finding| (finding.kind, finding.object)).collect()
+}
+
+fn findings(machine: &Fixture) -> Vec<(FindingKind, ObjectName)> {
+    kinds(&machine.check(Depth::Structure).expect("checks").findings)
+}
+
+fn entry(id: ObjectId) -> ObjectName {
+    ObjectName::new(ObjectKind::Audit, id)
+}
+
+#[test]
+fn entries_follow_one_another_and_two_at_once_are_joined() {
+    let (medium, machine) = with_all_roles();
+    let admin = machine.repository().expect("opens");
+    let first = append(&machine, &admin, "one", &[]);
+    let second = append(&machine, &admin, "two", &[]);
+    // Another machine wrote at the same time: it had seen the first entry alone.
+    let hidden = medium.remove(entry(second)).expect("there");
+    let elsewhere = Fixture::open(medium.clone());
+    let third = append(&elsewhere, &elsewhere.repository().expect("opens"), "three", &[]);
+    medium.overwrite(entry(second), hidden);
+    let last = append(&machine, &open(&medium, &word(Role::Depositor)), "four", &[]);
+
+    let log = audit::read_all(&admin, Some(&machine.cache())).expect("reads");
+    let followed = |id| log.entries.iter().find(|entry| entry.id == id).expect("there").previous.clone();
+    assert_eq!((followed(first), followed(second), followed(third)), (vec![], vec![first], vec![first]));
+    let mut both = vec![second, third];
+    both.sort_unstable();
+    assert_eq!(followed(last), both);
+    assert_eq!((log.entries[0].id, log.entries[3].id), (first, last));
+    assert!(log.damaged.is_empty() && log.missing.is_empty());
+    let maker = log.entries[3].maker.as_ref().expect("seen by an admin");
+    assert_eq!((maker.role, maker.label.as_str()), (Role::Depositor, "depositor"));
+    assert_eq!(log.entries[3].record.as_ref().expect("read by an admin").action, "four");
+}
+
+#[test]
+fn each_role_sees_of_the_log_what_it_may() {
+    let (medium, machine) = with_all_roles();
+    append(&machine, &machine.repository().expect("opens"), "something secret", &[]);
+    for role in Role::ALL {
+        let repository = open(&medium, &word(role));
+        let log = audit::read_all(&repository, None).expect("ids for all");
+        assert_eq!(log.entries.len(), 1);
+        assert_eq!(log.entries[0].maker.is_some(), Action::KeepRepository.roles().contains(&role), "{role}");
+        assert_eq!(log.entries[0].record.is_some(), Action::ReadLog.roles().contains(&role), "{role}");
+        match verify(&repository, None, &[]) {
+            Ok(report) => assert!(report.findings.is_empty() && Action::KeepRepository.roles().contains(&role)),
+            Err(OpsError::Repo(error)) => assert!(is_refused(&error, role, Action::KeepRepository)),
+            Err(error) => panic!("{}", chain(&error)),
+        }
+    }
+    for (name, bytes) in medium.objects() {
+        assert!(!super::contains(&bytes, b"something secret"), "{name}");
+    }
+}
+
+#[test]
+fn what_was_committed_and_is_gone_is_found() {
+    let (medium, machine) = with_all_roles();
+    let (kept, _) = back_up(&machine, 1);
+    let (lost, told) = back_up(&machine, 2);
+    let (_, last) = back_up(&machine, 3);
+    assert_eq!(findings(&machine), []);
+
+    // The storage's operator deletes a snapshot.
+    let snapshot = ObjectName::new(ObjectKind::Snapshot, lost);
+    let bytes = medium.remove(snapshot).expect("there");
+    assert_eq!(findings(&machine), [(FindingKind::SnapshotMissing, snapshot)]);
+    let auditor = machine.with_password(word(Role::Auditor));
+    assert_eq!(findings(&auditor), [(FindingKind::SnapshotMissing, snapshot)]);
+    // And the entry that tells of it: the next one names that.
+    let entry_bytes = medium.remove(entry(told)).expect("there");
+    assert_eq!(findings(&machine), [(FindingKind::AuditMissing, entry(told))]);
+    let stranger = Fixture::open(medium.clone());
+    assert_eq!(findings(&stranger), [(FindingKind::AuditMissing, entry(told))], "by a machine that has seen nothing");
+    let operator = Fixture::open(medium.clone()).with_password(word(Role::Operator));
+    assert_eq!(findings(&operator), [(FindingKind::AuditMissing, entry(told))], "by a key that cannot read entries");
+    // An older state, whole in itself: only who has seen a later one can tell.
+    let last_bytes = medium.remove(entry(last)).expect("there");
+    assert_eq!(findings(&stranger), []);
+    assert_eq!(
+        findings(&machine),
+        [(FindingKind::AuditMissing, entry(told)), (FindingKind::AuditMissing, entry(last))]
+            .into_iter()
+            .collect::<std::collections::BTreeSet<_>>()
+            .into_iter()
+            .collect::<Vec<_>>()
+    );
+    let appended = audit::append(&machine.repository().expect("opens"), &machine.cache(), &record("restore", &[kept]));
+    assert_eq!(appended.expect("appended").missing.len(), 2, "whoever writes is told as well");
+
+    medium.overwrite(entry(told), entry_bytes);
+    medium.overwrite(entry(last), last_bytes);
+    // Somebody forgot it by the rules.
+    append(&machine, &machine.repository().expect("opens"), AuditRecord::FORGET, &[lost]);
+    assert_eq!(findings(&machine), []);
+    medium.overwrite(snapshot, bytes);
+    assert_eq!(findings(&machine), []);
+}
+
+#[test]
+fn an_entry_that_is_changed_anywhere_is_found() {
+    let (medium, machine) = with_all_roles();
+    let (_, told) = back_up(&machine, 4);
+    let name = entry(told);
+    let bytes = medium.remove(name).expect("there");
+    for byte in 0..bytes.len() {
+        let mut changed = bytes.clone();
+        changed[byte] ^= 1 << (byte % 8);
+        medium.overwrite(name, changed.clone());
+        let admin = machine.repository().expect("opens");
+        let found = kinds(&verify(&admin, Some(&machine.cache()), &[]).expect("verifies").findings);
+        assert_eq!(found, [(FindingKind::AuditDamaged, name)], "byte {byte}");
+        medium.remove(name);
+        // Under the name that its bytes now have.
+        let forged = entry(ObjectId::new(*blake3::hash(&changed).as_bytes()));
+        medium.overwrite(forged, changed);
+        let found = kinds(&verify(&admin, None, &[]).expect("verifies").findings);
+        assert_eq!(found, [(FindingKind::AuditDamaged, forged)], "byte {byte}, forged");
+        medium.remove(forged);
+    }
+}
+
+#[test]
+fn what_a_key_makes_after_it_was_taken_away_is_found() {
+    let (medium, machine) = with_all_roles();
+    let admin = machine.repository().expect("opens");
+    let thief = machine.with_password(word(Role::Depositor));
+    let before = thief.backup("ana", &noise(5, 20_000)).expect("a backup").snapshot;
+    let stolen = open(&medium, &word(Role::Depositor));
+    let plan = Revocation::plan(&admin, stolen.keys().certificate()).expect("a plan");
+    assert_eq!(plan.snapshots, [before]);
+    // The thief has kept the bundle, and puts it back.
+    let kept = medium.peek(stolen.bundle()).expect("there");
+    let mut revocation = record(AuditRecord::KEY_REVOKE, &plan.snapshots);
+    revocation.key = Some((*plan.certificate.key.as_bytes()).into());
+    audit::append(&admin, &machine.cache(), &revocation).expect("appended");
+    plan.apply(&admin).expect("applied");
+    assert!(thief.repository().is_err());
+    assert_eq!(findings(&machine), []);
+    medium.overwrite(stolen.bundle(), kept);
+    let after = thief.backup("ana", &noise(6, 20_000)).expect("storage takes it").snapshot;
+    let late = ObjectName::new(ObjectKind::Snapshot, after);
+    assert_eq!(findings(&machine), [(FindingKind::SnapshotRevoked, late)]);
+    assert_eq!(findings(&machine.with_password(word(Role::Auditor))), [(FindingKind::SnapshotRevoked, late)]);
+    assert_eq!(snapshots::list(&admin).expect("lists").snapshots.len(), 2);
+    // Nobody but an admin takes keys away: an entry of another role that says so says nothing.
+    let mut pretended = record(AuditRecord::KEY_REVOKE, &[]);
+    pretended.key = Some((*admin.keys().certificate().key.as_bytes()).into());
+    machine.backup("ana", &noise(7, 20_000)).expect("the admin's own");
+    audit::append(&open(&medium, &word(Role::Operator)), &machine.cache(), &pretended).expect("appended");
+    assert_eq!(findings(&machine), [(FindingKind::SnapshotRevoked, late)]);
+}
