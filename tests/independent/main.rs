@@ -13,12 +13,14 @@
 
 use sheaf::ops::demo::{make_stick, use_stick};
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use tempfile::TempDir;
+
+mod roles;
 
 const PASSWORD: &str = "correct horse battery staple";
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/independent");
@@ -55,10 +57,15 @@ impl World {
 
     /// Runs the binary, which must do its work, and gives its JSON document.
     fn sheaf(&self, arguments: &[&str]) -> serde_json::Value {
+        self.sheaf_as(&[("SHEAF_PASSWORD", PASSWORD)], arguments)
+    }
+
+    /// The same with other secrets in its environment.
+    fn sheaf_as(&self, secrets: &[(&str, &str)], arguments: &[&str]) -> serde_json::Value {
         let mut command = Command::new(env!("CARGO_BIN_EXE_sheaf"));
         command.arg("--json").args(["--repo", "repo", "--cache-dir", "cache"]).args(arguments);
         command.current_dir(self.folder.path()).env_clear().env("HOME", self.folder.path());
-        let output = command.env("SHEAF_PASSWORD", PASSWORD).stdin(Stdio::null()).output().unwrap();
+        let output = command.envs(secrets.iter().copied()).stdin(Stdio::null()).output().unwrap();
         assert!(output.status.success(), "{arguments:?}: {output:?}");
         serde_json::from_slice(&output.stdout).unwrap()
     }
@@ -77,19 +84,33 @@ impl World {
 
     /// What the other reader restores, or why it refuses.
     fn read_by_another(&self, snapshot: &str) -> Result<Vec<u8>, String> {
+        self.read_as(&[("SHEAF_PASSWORD", PASSWORD)], snapshot)
+    }
+
+    /// The same with other secrets in its environment.
+    fn read_as(&self, secrets: &[(&str, &str)], snapshot: &str) -> Result<Vec<u8>, String> {
         let out = self.path("theirs.img");
-        let mut command = reader(&self.python);
-        command.arg(self.path("repo")).arg(snapshot).arg(&out).env("SHEAF_PASSWORD", PASSWORD);
-        let output = command.output().unwrap();
-        if output.status.success() {
+        let read = self.ask_another(secrets, &[snapshot.as_ref(), out.as_os_str()]);
+        assert_eq!(out.exists(), read.is_ok(), "whether there is a file after: {read:?}");
+        read.map(|_| {
             let bytes = fs::read(&out).unwrap();
             fs::remove_file(&out).unwrap();
-            return Ok(bytes);
+            bytes
+        })
+    }
+
+    /// What the other reader prints about the repository, or why it refuses.
+    fn ask_another(&self, secrets: &[(&str, &str)], arguments: &[&OsStr]) -> Result<String, String> {
+        let mut command = reader(&self.python);
+        command.arg(self.path("repo")).args(arguments).current_dir(self.folder.path());
+        command.env_remove("SHEAF_PASSWORD").env_remove("SHEAF_KEY_FILE").envs(secrets.iter().copied());
+        let output = command.output().unwrap();
+        if output.status.success() {
+            return Ok(String::from_utf8(output.stdout).unwrap());
         }
         let error = String::from_utf8(output.stderr).unwrap();
         let is_one_line = error.starts_with("refused: ") && error.lines().count() == 1;
         assert!(output.status.code() == Some(1) && is_one_line, "{}: {error}", output.status);
-        assert!(!out.exists(), "there is a file after: {error}");
         Err(error)
     }
 
@@ -207,7 +228,7 @@ fn another_reader_gives_no_wrong_bytes_after_damage() {
         let bytes = fs::read(&object).unwrap();
         let kind = object.strip_prefix(world.path("repo")).unwrap().components().next().unwrap();
         let kind = kind.as_os_str().to_str().unwrap().to_owned();
-        let at_risk = ["config", "keys", "index"].contains(&kind.as_str()) || object.ends_with(&snapshot);
+        let at_risk = ["config", "keys", "index", "audit"].contains(&kind.as_str()) || object.ends_with(&snapshot);
         for at in [8, bytes.len() / 2, bytes.len() - 1] {
             let mut damaged = bytes.clone();
             damaged[at] ^= 1;
@@ -238,7 +259,7 @@ fn another_reader_gives_no_wrong_bytes_after_damage() {
             fs::write(&object, &bytes).unwrap();
         }
     }
-    for kind in ["config", "keys", "packs", "index", "snapshots"] {
+    for kind in ["config", "keys", "packs", "index", "snapshots", "audit"] {
         assert!(refused.get(kind).is_some_and(|&count| count > 0), "no damage in `{kind}` was refused: {refused:?}");
     }
     assert_same(&read().unwrap(), &disk, "after all damage was undone");
@@ -249,11 +270,8 @@ fn another_reader_wants_the_password() {
     let Some(world) = World::new(&[]) else { return };
     fs::write(world.path("small.img"), noise(5000, 9)).unwrap();
     let snapshot = world.backup("small.img", &[]);
-    let mut command = reader(&world.python);
-    command.arg(world.path("repo")).arg(&snapshot).arg(world.path("out")).env("SHEAF_PASSWORD", "another one");
-    let output = command.output().unwrap();
-    assert_eq!(output.status.code(), Some(1), "{output:?}");
-    assert!(String::from_utf8_lossy(&output.stderr).contains("the seal does not open"), "{output:?}");
+    let error = world.read_as(&[("SHEAF_PASSWORD", "another one")], &snapshot).unwrap_err();
+    assert!(error.contains("the seal does not open"), "{error}");
 }
 
 #[test]
@@ -283,6 +301,8 @@ fn a_chapter_that_says_something_else_is_noticed() {
     // Of each chapter one thing: a digit of a dump, a constant, a known answer, a number in a sentence, a new example.
     let changes = [
         ("README", "`fa1eaa53", "`fa1eaa54"),
+        ("audit", "bytes of `bb`", "bytes of `ba`"),
+        ("certificate", "bytes of `77`", "bytes of `78`"),
         ("chunk", "24 94 cc", "24 94 cd"),
         ("config", "| 8388608 |", "| 8388607 |"),
         ("index", "of `99`", "of `98`"),
@@ -291,6 +311,7 @@ fn a_chapter_that_says_something_else_is_noticed() {
         ("names", "sessions/4d", "session/4d"),
         ("object", "1 | kind", "1 | kind |\n\n```hex name=object-new\n0000  00\n```\n\n| "),
         ("pack", "at 64, 181", "at 64, 182"),
+        ("signature", "signature: index segment", "signature: segment"),
         ("snapshot", "394 559", "394 560"),
         ("tree", "spans 5 and 4096", "spans 5 and 4097"),
     ];

@@ -16,7 +16,7 @@ from blake3 import blake3
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from .primitives import Refused, cbor
+from .primitives import Refused, cbor, hpke_open
 
 # ---- README: conventions ------------------------------------------------------------------------------------------------
 
@@ -179,6 +179,8 @@ class Memory(Storage):
 VERSION = 1
 HEADER_LENGTH = 32
 NONCE_LENGTH, TAG_LENGTH = 12, 16
+ENCAPSULATED_LENGTH, SEALED_LENGTH = 32, 48
+SEALED_TO_PREFIX = ENCAPSULATED_LENGTH + SEALED_LENGTH
 
 
 def object_header(data, kind, repository, what):
@@ -200,6 +202,18 @@ def unseal(key, sealed, bound, what):
         return AESGCM(key).decrypt(sealed[:NONCE_LENGTH], sealed[NONCE_LENGTH:], bound)
     except InvalidTag:
         raise Refused(f"{what}: the seal does not open") from None
+
+
+def key_sealed_to(private, data, info, bound, what):
+    """The key of a text that is sealed to the public key of `private`."""
+    source = Bytes(data, what)
+    enc, sealed = source.take(ENCAPSULATED_LENGTH), source.take(SEALED_LENGTH)
+    return hpke_open(private, enc, info, bound, sealed, what)
+
+
+def unseal_to(private, data, info, bound, what):
+    """Opens a text that is sealed to the public key of `private`."""
+    return unseal(key_sealed_to(private, data, info, bound, what), data[SEALED_TO_PREFIX:], bound, what)
 
 
 # ---- config -------------------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from blake3 import blake3
 
 from .base import CHUNK_MAX, HEADER_LENGTH, Bytes, Refused, derive, must, name_of, object_header, unseal
 from .keys import CHUNK_ID
+from .signature import SEGMENT, read_signed
 
 # ---- chunk --------------------------------------------------------------------------------------------------------------
 
@@ -140,8 +141,10 @@ class Place:
 
 
 def unseal_segment(data, repository, keys, what):
-    object_header(data, b"I", repository, what)
-    return unseal(keys.index_segment, data[HEADER_LENGTH:], data[:HEADER_LENGTH], what)
+    must(len(data) <= SEGMENT_MAX, f"{what}: too long")
+    segment = read_signed(data, SEGMENT, repository, keys, what).data
+    object_header(segment, b"I", repository, what)
+    return unseal(keys.index_segment, segment[HEADER_LENGTH:], segment[:HEADER_LENGTH], what)
 
 
 def parse_segment(data, what):

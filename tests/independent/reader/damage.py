@@ -1,7 +1,8 @@
 """Changes each byte of each object of the example repository, and asks for the disk.
 
 Always true here: an object is changed under its name, and once more with the name or the checksum that goes with its changed
-bytes, so that these prove nothing and the seals have to.
+bytes, so that these prove nothing and the seals and signatures have to. The log says that the snapshot was made, which would
+refuse another one in its place; so it is there only when it is damaged itself.
 """
 
 from __future__ import annotations
@@ -10,13 +11,15 @@ import os
 import tempfile
 
 from .base import Memory, Refused, hash_of, name_of, parse_name
-from .vectors import Spec, example_repository, here
+from .spec import Spec, example_password, here
+from .vectors import example_repository
 
 
 def read(spec, objects, snapshot, out):
     """The disk, or None when the reader refuses. Any other exception ends the run."""
+    mine = example_password(spec)
     try:
-        spec.restore(Memory(objects), snapshot.hex(), out, spec.row("README", "password")[0].encode())
+        spec.restore(Memory(objects), snapshot.hex(), out, mine)
     except Refused:
         assert not os.path.exists(out), "there is a file though the reader refused"
         return None
@@ -26,11 +29,18 @@ def read(spec, objects, snapshot, out):
     return disk
 
 
+def read_log(spec, audit, objects):
+    try:
+        return list(audit(Memory(objects), example_password(spec)))
+    except Refused:
+        return None
+
+
 def damaged(objects, snapshot):
     """What was done, the repository after it, and the snapshot to ask for."""
     for name, data in objects.items():
         kind, _ = parse_name(name)
-        others = {other: bytes for other, bytes in objects.items() if other != name}
+        others = {other: bytes for other, bytes in objects.items() if other != name and not other.startswith("audit/")}
         for at in range(len(data)):
             changed = data[:at] + bytes([data[at] ^ 1 << at % 8]) + data[at + 1 :]
             yield f"{name}, byte {at}", {**others, name: changed}, snapshot
@@ -46,17 +56,20 @@ def damaged(objects, snapshot):
                 yield f"{name}, byte {at}, forged", forged, identity if kind == "snapshots" else snapshot
 
 
-def damage(restore, folder=None):
+def damage(restore, audit, folder=None):
     """Says how many damages were refused, and gives the exit status."""
     spec = Spec(folder or here(), restore)
     objects, snapshot = example_repository(spec)
     refused, accepted = 0, 0
     with tempfile.TemporaryDirectory() as place:
         out = os.path.join(place, "disk")
-        disk = read(spec, objects, snapshot, out)
-        assert disk, "the example is refused before any damage"
+        disk, log = read(spec, objects, snapshot, out), read_log(spec, audit, objects)
+        assert disk and log, "the example is refused before any damage"
         for what, changed, asked in damaged(objects, snapshot):
             found = read(spec, changed, asked, out)
+            # A damaged log is refused by a restore with this key, and by whoever asks for the log.
+            if what.startswith("audit/") and found is None and read_log(spec, audit, changed) is not None:
+                found = disk
             if found is None:
                 refused += 1
             else:

@@ -1,4 +1,4 @@
-"""CBOR (RFC 8949) and HPKE (RFC 9180), as far as a reader of Sheaf's format needs them.
+"""CBOR (RFC 8949), Ed25519 (RFC 8032) and HPKE (RFC 9180), as far as a reader of Sheaf's format needs them.
 
 Always true here:
 - Nothing of Sheaf's format stands here: a record is some CBOR value, and a slot some HPKE ciphertext.
@@ -11,7 +11,8 @@ import hashlib
 import hmac
 import struct
 
-from cryptography.exceptions import InvalidTag
+from cryptography.exceptions import InvalidSignature, InvalidTag
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
@@ -112,6 +113,32 @@ class _Decoder:
                 raise Refused(f"{self.what}: a key of a map is no integer or string")
             pairs[key] = value
         return pairs
+
+
+# ---- Ed25519 ------------------------------------------------------------------------------------------------------------
+
+PRIME = 2**255 - 19
+CURVE_D = -121665 * pow(121666, -1, PRIME) % PRIME
+
+
+def ed25519_public(seed):
+    return Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw()
+
+
+def of_small_order(public):
+    """Whether a point's order divides 8. With a curve of -x^2 + y^2 = 1 + d x^2 y^2, y is then 1 (order 1), -1 (order 2), 0
+    (order 4) or has d y^4 + 2 y^2 = 1 (order 8: doubling gives y = 0, so that x^2 = -y^2)."""
+    y = int.from_bytes(public, "little") % 2**255 % PRIME
+    return y * (y * y - 1) * (CURVE_D * y**4 + 2 * y * y - 1) % PRIME == 0
+
+
+def ed25519_verify(public, signature, message, what):
+    if of_small_order(public):
+        raise Refused(f"{what}: the public key is of small order")
+    try:
+        Ed25519PublicKey.from_public_bytes(public).verify(signature, message)
+    except (InvalidSignature, ValueError):
+        raise Refused(f"{what}: the signature is not that of its key") from None
 
 
 # ---- HPKE: base mode, DHKEM(X25519, HKDF-SHA256), HKDF-SHA256, AES-256-GCM -----------------------------------------------

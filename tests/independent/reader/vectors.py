@@ -13,17 +13,20 @@ import re
 import struct
 import tempfile
 
-from . import base, chunks, keys, snapshot, trees
-from .primitives import cbor, x25519_public
+from . import audit, base, chunks, keys, signature, snapshot, trees
+from .primitives import cbor
+from .spec import Spec, example_config, example_keys, example_password, here, refusal
+from .vectors_keys import block, bundle, certificates, derivations, printed_keys, small_orders
 
 # At least so many comparisons, whatever the chapters look like.
-FEWEST = 110
+FEWEST = 183
 
 # The constants that have a meaning to a reader.
 CONSTANTS = {
     "object::VERSION": base.VERSION,
     "object::KNOWN_REQUIRED": 0,
     "HEADER_LENGTH": base.HEADER_LENGTH,
+    "object::SEALED_TO_PREFIX": base.SEALED_TO_PREFIX,
     "config::MAX_LENGTH": base.CONFIG_MAX,
     "CHUNKER_FASTCDC_2020": base.FASTCDC_2020,
     "Chunking::MAX": base.CHUNK_MAX,
@@ -33,7 +36,7 @@ CONSTANTS = {
     "Chunking::SMALLEST_MAX": base.SMALLEST_MAXIMUM,
     "Config::MAX_PACK_SIZE": base.PACK_SIZE_MAX,
     "keys::MAX_LENGTH": keys.BUNDLE_MAX,
-    "keys::OUTER_LENGTH": keys.OUTER_LENGTH,
+    "keys::MAX_CARD_LENGTH": keys.CARD_MAX,
     "password::MAX_MEMORY_KIB": keys.MEMORY_MAX,
     "password::MAX_PASSES": keys.PASSES_MAX,
     "password::MAX_LANES": keys.LANES_MAX,
@@ -53,93 +56,18 @@ CONSTANTS = {
     "manifest::MAX_RECORDS": trees.MAX_RECORDS,
     "snapshot::MAX_LENGTH": snapshot.SNAPSHOT_MAX,
     "snapshot::MAX_RECIPIENTS": snapshot.MAX_RECIPIENTS,
-    "recipient::ENCAPSULATED_LENGTH": snapshot.ENCAPSULATED_LENGTH,
-    "recipient::SEALED_LENGTH": snapshot.SEALED_LENGTH,
+    "recipient::ENCAPSULATED_LENGTH": base.ENCAPSULATED_LENGTH,
+    "recipient::SEALED_LENGTH": base.SEALED_LENGTH,
+    "signature::MAKER_LENGTH": signature.MAKER_LENGTH,
+    "signature::MAX_BLOCK_LENGTH": signature.MAX_BLOCK_LENGTH,
+    "audit::MAX_LENGTH": audit.ENTRY_MAX,
+    "audit::MAX_PREVIOUS": audit.MAX_PREVIOUS,
 }
 # Constants of writers. They are used by the known answers for building and cutting.
 OF_WRITERS = {"Config::DEFAULT_PACK_SIZE", "tree::MIN_ENTRIES", "tree::CLOSING_MASK"}
 
 
-class Spec:
-    """The text of the chapters, and what has been compared with it."""
-
-    def __init__(self, folder, restore):
-        self.restore = restore
-        self.chapters = {}
-        for file in sorted(os.listdir(folder)):
-            if file.endswith(".md"):
-                with open(os.path.join(folder, file), encoding="utf-8") as text:
-                    self.chapters[file[:-3]] = text.read()
-        self.blocks, self.used = {}, set()
-        self.count, self.differences = 0, []
-        for text in self.chapters.values():
-            for language, name, body in re.findall(r"^```(\w+) name=(\S+)\n(.*?)^```$", text, re.M | re.S):
-                if name in self.blocks:
-                    self.differences.append(f"two examples have the name {name}")
-                self.blocks[name] = (language, body)
-
-    def same(self, what, found, expected):
-        self.count += 1
-        if found != expected:
-            found, expected = (value.hex() if isinstance(value, bytes) else repr(value) for value in (found, expected))
-            self.differences.append(f"{what}: the reader has {found[:300]}, the chapter {expected[:300]}")
-
-    def hex(self, name):
-        """The bytes of a dump."""
-        self.used.add(name)
-        data = b""
-        for line in self.blocks[name][1].splitlines():
-            offset, *words = line.split("#")[0].split()
-            if int(offset, 16) != len(data):
-                raise ValueError(f"{name}: the line {line} does not begin at its offset")
-            data += bytes(int(word, 16) for word in words)
-        return data
-
-    def lines(self, name):
-        self.used.add(name)
-        return self.blocks[name][1].splitlines()
-
-    def row(self, chapter, first):
-        """The other cells of the table row that begins with a cell."""
-        for line in self.chapters[chapter].splitlines():
-            cells = [cell.strip().strip("`") for cell in line.strip("|").split("|")]
-            if line.startswith("|") and cells[0] == first:
-                return cells[1:]
-        raise KeyError(f"{chapter}: no row {first}")
-
-    def find(self, chapter, pattern):
-        """What a sentence of a chapter says; a space stands for any white space."""
-        match = re.search(pattern.replace(" ", r"\s+"), self.chapters[chapter])
-        if not match:
-            raise KeyError(f"{chapter}: nothing like {pattern}")
-        return match[1]
-
-    def value(self, name):
-        """A value of the README's table, where `32 bytes of 11` are so many."""
-        cell = self.row("README", name)[0].replace("`", "")
-        many = re.fullmatch(r"(\d+) bytes of ([0-9a-f]{2})", cell)
-        return bytes.fromhex(many[2]) * int(many[1]) if many else bytes.fromhex(cell)
-
-    def constant(self, name):
-        for chapter in self.chapters:
-            try:
-                return int(self.row(chapter, name)[0])
-            except KeyError:
-                pass
-        raise KeyError(name)
-
-
 # ---- one function for each chapter --------------------------------------------------------------------------------------
-
-
-def example_config(spec):
-    return base.open_config(spec.hex("config-example"))
-
-
-def example_keys(spec):
-    """As the README gives them, without the bundle."""
-    secrets = spec.value("index key"), spec.value("dedup secret"), spec.value("recipient's private key")
-    return keys.Keys(*secrets)
 
 
 def constants(spec):
@@ -179,40 +107,6 @@ def config(spec):
     spec.same("config: tool", record.get(5, str), spec.find("config", r"made by `(.*?)`\."))
 
 
-def derivations(spec):
-    secret = bytes([0x11]) * 32
-    example = keys.Keys(secret, secret, secret)
-    key = chunks.chunk_key(secret, b"sheaf")
-    answers = {
-        'chunk key K of `"sheaf"': key,
-        "chunk id I of that key": chunks.chunk_id(key),
-        "reference secret": example.reference_secret,
-        "key of pack trailers": example.pack_trailer,
-        "key of index segments": example.index_segment,
-        "key of operator's parts": example.operator_part,
-    }
-    table = spec.find("keys", r"(?s)(\| derived \| context \|.*?)\n\n")
-    for line in table.splitlines()[2:]:
-        name, _, answer = (cell.strip().strip("`") for cell in line.strip("|").split("|"))
-        spec.same(f"keys: {name}", answers.pop(name, b"").hex(), answer)
-    spec.same("keys: derivations that the chapter has not", sorted(answers), [])
-
-
-def bundle(spec):
-    password = spec.row("README", "password")[0].encode()
-    data, config = spec.hex("keys-example"), example_config(spec)
-    outer = base.Bytes(data[base.HEADER_LENGTH : keys.OUTER_LENGTH], "example")
-    answer = spec.find("keys", r"The password's key is `([0-9a-f]{64})`")
-    spec.same("keys: the password's key", keys.bundle_key(outer, password, "example").hex(), answer)
-    opened = keys.bundle_record(data, config.repository, password, "example")
-    spec.same("keys: the record", opened, spec.hex("keys-record-example"))
-    found, wanted = keys.keys_of_record(opened, config, "example"), example_keys(spec)
-    spec.same("keys: what the bundle gives", found.secrets(), wanted.secrets())
-    public = spec.value("recipient's public key")
-    spec.same("keys: recipients", found.record.array(6, bytes, 32), [public])
-    spec.same("keys: public key", x25519_public(found.private_key), public)
-
-
 def chunk(spec):
     secret = spec.value("dedup secret")
     contents = [b"sheaf", b"a" * 2048 + b"b" * 2048]
@@ -234,10 +128,8 @@ def other_content(key, secret):
     nonce, content = bytes(base.NONCE_LENGTH), b"other"
     bound = chunks.chunk_bound(key, len(content), len(content) + chunks.CHUNK_OVERHEAD)
     stored = nonce + base.AESGCM(key).encrypt(nonce, b"\x00" + content, bound)
-    try:
-        return chunks.open_chunk(stored, key, secret, len(content), "example")
-    except base.Refused as refusal:
-        return "refused" if "is not the content of its key" in str(refusal) else str(refusal)
+    found = refusal(chunks.open_chunk, stored, key, secret, len(content), "example")
+    return "refused" if "is not the content of its key" in str(found) else found
 
 
 def example_packs(spec):
@@ -266,6 +158,7 @@ def index(spec):
     stored, clear = spec.hex("index-object-example"), spec.hex("index-example")
     opened = chunks.unseal_segment(stored, example_config(spec).repository, example_keys(spec), "segment")
     spec.same("index: opened", opened, clear)
+    block(spec, "index", stored, signature.SEGMENT)
     superseded, places = chunks.parse_segment(clear, "segment")
     word = spec.find("index", r"supersedes one \(an id of 32 bytes of `(\w\w)`\)")
     spec.same("index: superseded", superseded, [bytes.fromhex(word) * 32])
@@ -367,10 +260,12 @@ def manifest(spec):
 
 def snapshots(spec):
     data, mine = spec.hex("snapshot-example"), example_keys(spec)
-    parts = snapshot.split_snapshot(data, example_config(spec).repository, "example")
+    parts = snapshot.split_snapshot(data, example_config(spec).repository, mine, "example")
     spec.same("snapshot: h", parts.bound_hash, spec.hex("snapshot-bound-hash"))
     operator = snapshot.unseal_operator_part(parts, mine, "example")
     spec.same("snapshot: operator part", operator, spec.hex("snapshot-operator-example"))
+    key = base.key_sealed_to(mine.catalog_key, parts.operator, snapshot.OPERATOR_INFO, parts.header, "example")
+    spec.same("snapshot: key of the operator part", key, spec.value("key of its operator part"))
     content = snapshot.content_key(parts, mine, "example")
     spec.same("snapshot: content key", content, spec.value("content key of the snapshot"))
     private = snapshot.unseal_private_part(parts, mine, "example")
@@ -379,6 +274,29 @@ def snapshots(spec):
     spec.same("snapshot: the disk's size", found.size, cbor(operator, "operator part")[6])
     root = trees.read_root(base.Record.decode(spec.hex("tree-root-example"), "root"))
     spec.same("snapshot: the data's root", found.data, root)
+    within = base.Record.decode(private, "private part")
+    spec.same("snapshot: the operator's record in it", within.value[3], cbor(operator, "operator part"))
+    spec.same("snapshot: the maker's certificate in it", within.value[4], spec.hex("certificate-example"))
+    for name in ["catalog_key", "audit_key"]:
+        # An owner's view.
+        setattr(mine, name, None)
+    spec.same("snapshot: without the catalog's key", snapshot.open_snapshot(data, example_config(spec), mine, "example"), found)
+    block(spec, "snapshot", data, signature.SNAPSHOT)
+
+
+def audits(spec):
+    data, mine = spec.hex("audit-example"), example_keys(spec)
+    key = bytes.fromhex(spec.find("audit", r"private key is 32 bytes of `(\w\w)`")) * 32
+    spec.same("audit: the private key", mine.audit_key, key)
+    entry = audit.split_entry(data, base.hash_of(data), example_config(spec).repository, mine, "example")
+    spec.same("audit: previous", entry.previous, [])
+    record = audit.unseal_record(entry, mine, "example")
+    spec.same("audit: record", record, spec.hex("audit-record-example"))
+    key = base.key_sealed_to(mine.audit_key, entry.sealed, audit.RECORD_INFO, entry.bound, "example")
+    spec.same("audit: key of the record", key, spec.value("keys of the makers' certificates, and of the audit record"))
+    audit.read_record(entry, record, "example")
+    spec.same("audit: snapshots", entry.snapshots, (base.hash_of(spec.hex("snapshot-example")),))
+    block(spec, "audit", data, signature.ENTRY)
 
 
 def reference_cuts(spec):
@@ -395,6 +313,7 @@ def example_repository(spec):
         "packs": ["pack-example", "pack-meta-example"],
         "index": ["index-object-example"],
         "snapshots": ["snapshot-example"],
+        "audit": ["audit-example"],
     }
     objects = {"config": spec.hex("config-example")}
     for kind, examples in kinds.items():
@@ -407,19 +326,14 @@ def whole(spec):
     objects, identity = example_repository(spec)
     with tempfile.TemporaryDirectory() as folder:
         out = os.path.join(folder, "disk")
-        spec.restore(base.Memory(objects), identity.hex()[:8], out, spec.row("README", "password")[0].encode())
+        spec.restore(base.Memory(objects), identity.hex()[:8], out, example_password(spec))
         with open(out, "rb") as file:
             disk = file.read()
     spec.same("the disk", base.hash_of(disk).hex(), spec.find("README", r"BLAKE3 of the disk is `(\w+)`"))
 
 
-PARTS = [constants, names, objects, config, derivations, bundle, chunk, pack, index, tree, trees_built, manifest, snapshots]
-PARTS += [reference_cuts, whole]
-
-
-def here():
-    """The chapters that lie beside this reader."""
-    return os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "..", "format-spec")
+PARTS = [constants, names, objects, config, certificates, small_orders, bundle, printed_keys, derivations, chunk, pack, index]
+PARTS += [tree, trees_built, manifest, snapshots, reference_cuts, audits, whole]
 
 
 def compare(restore, folder=None):
