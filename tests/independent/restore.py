@@ -8,7 +8,8 @@
 
 SHEAF_PASSWORD has the password, or the text of a printed key; SHEAF_KEY_FILE, where it is set, names a file with such a text.
 Needs the packages cryptography, blake3, argon2-cffi and zstandard. It shares no code with the program, so that what it reads
-is what the chapters say. It is meant for small repositories.
+is what the chapters say. It is meant for small repositories. With a key that reads the log, a disk is restored only where the
+log is whole and does not say that the key which made the snapshot had been taken away before.
 
 Always true here:
 - Each structure has one function in `reader/`, under its chapter's name, which makes the checks of that chapter.

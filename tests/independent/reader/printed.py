@@ -1,4 +1,4 @@
-"""The chapter keys, "Printed keys": a recipient's key as text.
+"""The chapter keys, "Printed keys": a private key as text.
 
 Always true here: a text gives a key of 32 bytes, all of whose checks fit.
 """
@@ -8,20 +8,20 @@ from __future__ import annotations
 from .base import derive, must
 
 PRINTED_KEY = "sheaf v1 2026-11 printed key"
-PRIVATE, PUBLIC = "SHEAF-KEY", "SHEAF-PUB"
+BEGINNING = "SHEAF-KEY"
 DIGITS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 ALIKE = str.maketrans("OIL", "011")
 GROUPS = 8
 
 
-def is_printed(text, beginning=PRIVATE):
-    return text.upper().replace(" ", "-").startswith(beginning + "-")
+def is_printed(text):
+    return text.upper().replace(" ", "-").startswith(BEGINNING + "-")
 
 
-def read_printed(text, beginning=PRIVATE):
+def read_printed(text):
     text = text.upper().replace(" ", "-")
-    must(text.startswith(beginning + "-"), f"printed key: does not begin with {beginning}")
-    groups = text[len(beginning) + 1 :].translate(ALIKE).split("-")
+    must(text.startswith(BEGINNING + "-"), f"printed key: does not begin with {BEGINNING}")
+    groups = text[len(BEGINNING) + 1 :].translate(ALIKE).split("-")
     must(len(groups) == GROUPS, f"printed key: has {len(groups)} groups in place of {GROUPS}")
     key = b""
     for number, group in enumerate(groups, 1):
@@ -32,5 +32,5 @@ def read_printed(text, beginning=PRIVATE):
             value = value << 5 | DIGITS.index(digit)
         *part, check = value.to_bytes(5, "big")
         key += bytes(part)
-        must(derive(PRINTED_KEY, beginning.encode() + key)[0] == check, f"{what} is not what was printed")
+        must(derive(PRINTED_KEY, BEGINNING.encode() + key)[0] == check, f"{what} is not what was printed")
     return key

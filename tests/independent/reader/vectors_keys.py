@@ -123,7 +123,8 @@ def block(spec, chapter, data, purpose):
     signed, sealed, of_maker = signature.split_block(data, "example")
     spec.same(f"{chapter}: maker length", len(sealed), int(spec.find("signature", r"\| 0 \| (\d+) \| maker")))
     key = base.key_sealed_to(mine.catalog_key, of_maker, signature.MAKER_INFO, base.hash_of(signed), "example")
-    spec.same(f"{chapter}: key of the certificate", key, spec.value("keys of the makers' certificates, and of the audit record"))
+    wanted = spec.value("keys of the makers' certificates, and of the audit record")
+    spec.same(f"{chapter}: key of the certificate", key, wanted)
     text = spec.find("signature", rf'\| {PURPOSES[purpose]} \| `"(.*?)"` \|')
     spec.same(f"{chapter}: purpose", purpose.decode(), text)
     for other in PURPOSES.keys() - {purpose}:
