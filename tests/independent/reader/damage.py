@@ -15,9 +15,8 @@ from .spec import Spec, example_password, here
 from .vectors import example_repository
 
 
-def read(spec, objects, snapshot, out):
+def read(spec, objects, snapshot, out, mine):
     """The disk, or None when the reader refuses. Any other exception ends the run."""
-    mine = example_password(spec)
     try:
         spec.restore(Memory(objects), snapshot.hex(), out, mine)
     except Refused:
@@ -29,9 +28,9 @@ def read(spec, objects, snapshot, out):
     return disk
 
 
-def read_log(spec, audit, objects):
+def read_log(audit, objects, mine):
     try:
-        return list(audit(Memory(objects), example_password(spec)))
+        return list(audit(Memory(objects), mine))
     except Refused:
         return None
 
@@ -60,15 +59,15 @@ def damage(restore, audit, folder=None):
     """Says how many damages were refused, and gives the exit status."""
     spec = Spec(folder or here(), restore)
     objects, snapshot = example_repository(spec)
-    refused, accepted = 0, 0
+    mine, refused, accepted = example_password(spec), 0, 0
     with tempfile.TemporaryDirectory() as place:
         out = os.path.join(place, "disk")
-        disk, log = read(spec, objects, snapshot, out), read_log(spec, audit, objects)
+        disk, log = read(spec, objects, snapshot, out, mine), read_log(audit, objects, mine)
         assert disk and log, "the example is refused before any damage"
         for what, changed, asked in damaged(objects, snapshot):
-            found = read(spec, changed, asked, out)
+            found = read(spec, changed, asked, out, mine)
             # A damaged log is refused by a restore with this key, and by whoever asks for the log.
-            if what.startswith("audit/") and found is None and read_log(spec, audit, changed) is not None:
+            if what.startswith("audit/") and found is None and read_log(audit, changed, mine) is not None:
                 found = disk
             if found is None:
                 refused += 1

@@ -7,6 +7,7 @@ Always true here:
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import hmac
 import struct
@@ -132,6 +133,7 @@ def of_small_order(public):
     return y * (y * y - 1) * (CURVE_D * y**4 + 2 * y * y - 1) % PRIME == 0
 
 
+@functools.lru_cache(64)
 def ed25519_verify(public, signature, message, what):
     if of_small_order(public):
         raise Refused(f"{what}: the public key is of small order")
@@ -149,8 +151,15 @@ HPKE_SUITE = b"HPKE" + struct.pack(">HHH", KEM_ID, KDF_ID, AEAD_ID)
 MODE_BASE = b"\x00"
 
 
+@functools.lru_cache(64)
+def x25519_pair(private):
+    """The private key, made ready, and the public one."""
+    key = X25519PrivateKey.from_private_bytes(private)
+    return key, key.public_key().public_bytes_raw()
+
+
 def x25519_public(private):
-    return X25519PrivateKey.from_private_bytes(private).public_key().public_bytes_raw()
+    return x25519_pair(private)[1]
 
 
 def labeled_extract(suite, salt, label, secret):
@@ -169,9 +178,10 @@ def labeled_expand(suite, key, label, info, length):
 
 def decapsulate(private, enc):
     """RFC 9180, section 4.1."""
-    shared = X25519PrivateKey.from_private_bytes(private).exchange(X25519PublicKey.from_public_bytes(enc))
+    key, public = x25519_pair(private)
+    shared = key.exchange(X25519PublicKey.from_public_bytes(enc))
     extracted = labeled_extract(KEM_SUITE, b"", b"eae_prk", shared)
-    return labeled_expand(KEM_SUITE, extracted, b"shared_secret", enc + x25519_public(private), 32)
+    return labeled_expand(KEM_SUITE, extracted, b"shared_secret", enc + public, 32)
 
 
 def key_schedule(shared_secret, info):
