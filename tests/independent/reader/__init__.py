@@ -1,0 +1,1 @@
+"""A reader of Sheaf's repositories after `format-spec/`, one module for a few chapters each."""
