@@ -57,7 +57,11 @@ pub fn verify(repository: &Repository, cache: Option<&Path>, snapshots: &[Snapsh
         .iter()
         .filter_map(|listed| listed.name.id())
         .collect();
-    let done = |entry: &&Entry| entry.record.as_ref().is_some_and(|record| record.result == AuditRecord::DONE);
+    // Whoever keeps the repository lets snapshots go, and nobody else's word counts.
+    let done = |entry: &&Entry| {
+        entry.record.as_ref().is_some_and(|record| record.result == AuditRecord::DONE)
+            && entry.maker.as_ref().is_some_and(|maker| matches!(maker.role, Role::Operator | Role::Admin))
+    };
     let forgotten: BTreeSet<ObjectId> =
         log.entries.iter().filter(done).filter(|entry| is(entry, AuditRecord::FORGET)).flat_map(snapshots_of).collect();
     for entry in log.entries.iter().filter(|entry| is(entry, AuditRecord::BACKUP)) {
@@ -91,7 +95,11 @@ fn revoked(log: &Log) -> BTreeMap<KeyId, BTreeSet<ObjectId>> {
     let by_admin = |entry: &&Entry| entry.maker.as_ref().is_some_and(|maker| maker.role == Role::Admin);
     let revocations = log.entries.iter().filter(by_admin).filter(|entry| is(entry, AuditRecord::KEY_REVOKE));
     let key = |entry: &Entry| entry.record.as_ref().and_then(|record| record.key.as_ref().map(|key| KeyId::new(**key)));
-    revocations.filter_map(|entry| Some((key(entry)?, snapshots_of(entry).collect()))).collect()
+    let mut revoked: BTreeMap<KeyId, BTreeSet<ObjectId>> = BTreeMap::new();
+    for (key, entry) in revocations.filter_map(|entry| Some((key(entry)?, entry))) {
+        revoked.entry(key).or_default().extend(snapshots_of(entry));
+    }
+    revoked
 }
 
 /// Bundles of keys that the log says are in another bundle since, or nowhere: an old one that was put back opens with an old password.

@@ -39,7 +39,7 @@ def write_disk(chunks, keys, snapshot, extents, ids, out):
     """Writes the kept bytes to their places. What is not written stays a hole of the file, which reads as zeros."""
     places = iter(extents)
     start, length = 0, 0
-    for part in walk(chunks, keys.dedup_secret, snapshot.data, ids):
+    for part in walk(chunks, keys.every("dedup_secret"), snapshot.data, ids):
         part = memoryview(part)
         while part:
             if not length:

@@ -57,7 +57,7 @@ fn another_reader_restores_for_an_owner_what_is_the_owners() {
     let error = world.read_as(ANA, of_admin).unwrap_err();
     assert!(error.contains(of_admin) && error.contains("was not made for this key"), "{error}");
     let error = shared.log(ANA).unwrap_err();
-    assert!(error.contains("the log of 3 entries is whole; this key does not read it"), "{error}");
+    assert!(error.contains("the log of 4 entries is whole; this key does not read it"), "{error}");
 }
 
 #[test]
@@ -109,6 +109,7 @@ fn another_reader_reads_the_same_log() {
     }
     let what = |entry: &Value| [entry["label"].clone(), entry["action"].clone(), entry["snapshots"].clone()];
     let expected = [
+        json!(["admin", "init", []]),
         json!(["admin", "backup", [shared.of_admin]]),
         json!(["admin", "key add", []]),
         json!(["ana", "backup", [shared.of_ana]]),
@@ -153,4 +154,25 @@ fn another_reader_believes_nothing_new_of_a_revoked_key() {
     assert!(refused(world.read_by_another(&later).map(drop)));
     assert!(refused(shared.log(ADMIN).map(drop)));
     assert_same(&world.read_by_another(of_ana).unwrap(), &disk, "what was made before, later");
+}
+
+/// Secrets that were replaced still open what they sealed.
+#[test]
+fn another_reader_restores_across_a_rotation() {
+    let Some(shared) = Shared::new() else { return };
+    let Shared { world, of_admin, of_ana } = &shared;
+    world.sheaf(&["key", "rotate"]);
+    let later = backup_of_ana(world);
+    world.sheaf(&["key", "rotate"]);
+    let latest = world.backup("admin.img", &["--layout", "none"]);
+    let disk = noise(60_000, 2);
+    for secrets in [ANA, ADMIN] {
+        assert_same(&world.read_as(secrets, of_ana).unwrap(), &disk, "from before");
+        assert_same(&world.read_as(secrets, &later).unwrap(), &disk, "from between");
+    }
+    for snapshot in [of_admin, &latest] {
+        assert_same(&world.read_as(ADMIN, snapshot).unwrap(), &noise(50_000, 1), "the admin's");
+        assert!(world.read_as(ANA, snapshot).is_err(), "the owner sees her own alone");
+    }
+    assert!(shared.log(ADMIN).unwrap().contains("key rotate"));
 }

@@ -137,6 +137,9 @@ fn what_was_committed_and_is_gone_is_found() {
 
     medium.overwrite(entry(told), entry_bytes);
     medium.overwrite(entry(last), last_bytes);
+    // A depositor's word that it was let go counts for nothing.
+    append(&machine, &open(&medium, &word(Role::Depositor)), AuditRecord::FORGET, &[lost]);
+    assert_eq!(findings(&machine), [(FindingKind::SnapshotMissing, snapshot)]);
     // Somebody forgot it by the rules.
     append(&machine, &machine.repository().expect("opens"), AuditRecord::FORGET, &[lost]);
     assert_eq!(findings(&machine), []);

@@ -98,9 +98,9 @@ fn add(context: &Context, args: &KeyAdd) -> Result<u8, Failure> {
     let repository = context.open()?;
     repository.keys().require(Action::ManageKeys)?;
     let owner = args.owner.as_deref().map(|name| owner_key(&repository, name)).transpose()?;
+    let chosen = Chosen::ask(context, &args.protect)?;
     context.begin(&repository, "key add");
     context.note(|entry| entry.detail(format!("{}, {}", args.label, args.role)));
-    let chosen = Chosen::ask(context, &args.protect)?;
     let created_ms = jiff::Timestamp::now().as_millisecond();
     let new = NewKey { role: args.role, label: args.label.clone(), created_ms, owner };
     let bundle = bundles::add(&repository, &new, chosen.lock())?;

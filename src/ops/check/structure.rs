@@ -4,7 +4,7 @@
 //! cost follows what is distinct.
 
 use super::{CheckReport, FindingKind, Findings};
-use crate::format::certificate::Certificate;
+use crate::format::certificate::{Certificate, SignedCertificate};
 use crate::format::index::IndexedPack;
 use crate::ids::{ChunkId, ObjectId};
 use crate::names::{ObjectKind, ObjectName};
@@ -185,6 +185,12 @@ fn fault(
     }
 }
 
+/// True where the private part has the certificate of the key that signed the snapshot: an owner has no other.
+fn names_maker(disk: &SnapshotDisk, snapshot: &Snapshot) -> bool {
+    let signed = SignedCertificate::decode(&disk.private().maker);
+    signed.and_then(|signed| signed.certificate()).is_ok_and(|certificate| certificate == snapshot.maker)
+}
+
 /// Walks reference lists.
 struct Walk<'a> {
     store: &'a ChunkStore,
@@ -208,7 +214,7 @@ impl Walk<'_> {
         }
         match SnapshotDisk::open(self.store.clone(), snapshot.clone()) {
             // Whoever made it gave the two readers two stories.
-            Ok(disk) if disk.private().operator != snapshot.record => {
+            Ok(disk) if disk.private().operator != snapshot.record || !names_maker(&disk, snapshot) => {
                 findings.touch(FindingKind::SnapshotDamaged, name, snapshot, || {
                     "its private part says other things of it than its operator's part".to_owned()
                 });

@@ -14,6 +14,8 @@ from .signature import ENTRY, Signed, read_signed
 ENTRY_MAX = 4194304
 MAX_PREVIOUS = 64
 RECORD_INFO = b"sheaf v1 audit entry"
+# Who lets snapshots go.
+KEEPERS = ("operator", "admin")
 
 
 @dataclass
@@ -46,7 +48,7 @@ def split_entry(data, identity, repository, keys, what):
 
 
 def unseal_record(entry, keys, what):
-    return unseal_to(keys.audit_key, entry.sealed, RECORD_INFO, entry.bound, f"{what}: record")
+    return unseal_to(keys.every("audit_key"), entry.sealed, RECORD_INFO, entry.bound, f"{what}: record")
 
 
 def read_record(entry, data, what):
@@ -55,6 +57,7 @@ def read_record(entry, data, what):
     entry.time, entry.action, entry.result = record.get(0, int), record.get(1, str), record.get(2, str)
     entry.snapshots = tuple(record.array(4, bytes, 32))
     entry.key = record.get(5, bytes, optional=True, size=32)
+    record.get(7, bytes, optional=True, size=32)
 
 
 def in_order(entries):
@@ -90,7 +93,7 @@ class Log:
             what = name_of("audit", entry.identity)
             if entry.action == "backup":
                 self.made.update(dict.fromkeys(entry.snapshots, what))
-            elif entry.action == "forget" and entry.result == "done":
+            elif entry.action == "forget" and entry.result == "done" and entry.signed.certificate.role in KEEPERS:
                 self.forgotten.update(entry.snapshots)
             elif entry.action == "key revoke" and entry.signed.certificate.role == "admin":
                 must(entry.key is not None, f"{what}: does not say which key it takes away")

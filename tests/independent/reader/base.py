@@ -195,20 +195,32 @@ def object_header(data, kind, repository, what):
     return found
 
 
-def unseal(key, sealed, bound, what):
-    """Opens a sealed text with its associated data."""
+def each(keys):
+    """One key, or several of which one will do: those of the rotations that there were."""
+    return (keys,) if isinstance(keys, bytes) else keys
+
+
+def unseal(keys, sealed, bound, what):
+    """Opens a sealed text with its associated data, by a key or one of several."""
     must(len(sealed) >= NONCE_LENGTH + TAG_LENGTH, f"{what}: too short for a sealed text")
-    try:
-        return AESGCM(key).decrypt(sealed[:NONCE_LENGTH], sealed[NONCE_LENGTH:], bound)
-    except InvalidTag:
-        raise Refused(f"{what}: the seal does not open") from None
+    for key in each(keys):
+        try:
+            return AESGCM(key).decrypt(sealed[:NONCE_LENGTH], sealed[NONCE_LENGTH:], bound)
+        except InvalidTag:
+            continue
+    raise Refused(f"{what}: the seal does not open")
 
 
-def key_sealed_to(private, data, info, bound, what):
-    """The key of a text that is sealed to the public key of `private`."""
-    source = Bytes(data, what)
+def key_sealed_to(privates, data, info, bound, what):
+    """The key of a text that is sealed to the public key of `privates`, or of one of them."""
+    source, refusals = Bytes(data, what), []
     enc, sealed = source.take(ENCAPSULATED_LENGTH), source.take(SEALED_LENGTH)
-    return hpke_open(private, enc, info, bound, sealed, what)
+    for private in each(privates):
+        try:
+            return hpke_open(private, enc, info, bound, sealed, what)
+        except Refused as refusal:
+            refusals.append(refusal)
+    raise refusals[0]
 
 
 def unseal_to(private, data, info, bound, what):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import zstandard
 from blake3 import blake3
 
-from .base import CHUNK_MAX, HEADER_LENGTH, Bytes, Refused, derive, must, name_of, object_header, unseal
+from .base import CHUNK_MAX, HEADER_LENGTH, Bytes, Refused, derive, each, must, name_of, object_header, unseal
 from .keys import CHUNK_ID
 from .signature import SEGMENT, read_signed
 
@@ -59,7 +59,7 @@ def open_chunk(stored, key, secret, plain_length, what):
     bound = chunk_bound(key, plain_length, len(stored))
     plain = unpack(unseal(key, stored, bound, what), plain_length, what)
     must(len(plain) == plain_length, f"{what}: has not its plain length")
-    must(chunk_key(secret, plain) == key, f"{what}: is not the content of its key")
+    must(any(chunk_key(one, plain) == key for one in each(secret)), f"{what}: is not the content of its key")
     return plain
 
 
@@ -117,7 +117,7 @@ def open_pack(file, repository, keys, what):
     must(kind in (1, 2), f"{what}: pack kind")
     rest.zeros(31)
     file.seek(body)
-    listing = unseal(keys.pack_trailer, file.read(trailer), header, f"{what}: trailer")
+    listing = unseal(keys.every("pack_trailer"), file.read(trailer), header, f"{what}: trailer")
     return kind, size, pack_listing(listing, body, what)
 
 
@@ -144,7 +144,7 @@ def unseal_segment(data, repository, keys, what):
     must(len(data) <= SEGMENT_MAX, f"{what}: too long")
     segment = read_signed(data, SEGMENT, repository, keys, what).data
     object_header(segment, b"I", repository, what)
-    return unseal(keys.index_segment, segment[HEADER_LENGTH:], segment[:HEADER_LENGTH], what)
+    return unseal(keys.every("index_segment"), segment[HEADER_LENGTH:], segment[:HEADER_LENGTH], what)
 
 
 def parse_segment(data, what):

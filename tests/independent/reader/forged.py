@@ -193,6 +193,7 @@ def make_bundle(spec, mine, change=None, card=None, protection=2):
     if card is None:
         card = seal_to(mine.catalog_key, keys.CARD_INFO, header, spec.hex("certificate-example"))
     data += struct.pack("<I", len(card)) + card
+    data += hpke_seal(public, keys.ESCROW_INFO, header, key)
     record = primitives.cbor(spec.hex("keys-record-example"), "example") | (change or {})
     return data + seal(key, data, encode({field: value for field, value in record.items() if value is not None}))
 

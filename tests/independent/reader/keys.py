@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 import argon2.low_level
 
 from .base import (
-    ENCAPSULATED_LENGTH, HEADER_LENGTH, SEALED_LENGTH, Bytes, Record, Refused, derive, must, name_of, object_header, unseal,
-    unseal_to,
+    ENCAPSULATED_LENGTH, HEADER_LENGTH, SEALED_LENGTH, Bytes, Record, Refused, derive, key_sealed_to, must, name_of, object_header,
+    unseal, unseal_to,
 )
 from .certificate import Certificate, read_certificate
 from .primitives import ed25519_public, hpke_open, x25519_public
@@ -20,7 +20,8 @@ from .printed import is_printed, read_printed
 BUNDLE_MAX, CARD_MAX = 262144, 16384
 PROTECTED_BY_PASSWORD, PROTECTED_BY_RECIPIENT = 1, 2
 MEMORY_MAX, PASSES_MAX, LANES_MAX = 1048576, 32, 16
-BUNDLE_INFO, CARD_INFO = b"sheaf v1 bundle key", b"sheaf v1 key card"
+BUNDLE_INFO, CARD_INFO, ESCROW_INFO = b"sheaf v1 bundle key", b"sheaf v1 key card", b"sheaf v1 bundle escrow"
+ESCROW_LENGTH = ENCAPSULATED_LENGTH + SEALED_LENGTH
 
 CHUNK_ID = "sheaf v1 2026-11 chunk id"
 REFERENCE_SECRET = "sheaf v1 2026-11 reference secret"
@@ -41,6 +42,7 @@ class Keys:
     audit_key: bytes | None = None
     certificate: Certificate | None = None
     record: Record | None = None
+    earlier: tuple = ()
     reference_secret: bytes = field(init=False)
     pack_trailer: bytes = field(init=False)
     index_segment: bytes = field(init=False)
@@ -51,6 +53,10 @@ class Keys:
         self.pack_trailer = derive(PACK_TRAILER, self.index_key)
         self.index_segment = derive(INDEX_SEGMENT, self.index_key)
         self.signatures = derive(SIGNATURE, self.index_key)
+
+    def every(self, name):
+        """A key of this name, and those that it replaced in their order; of a role that has none, none."""
+        return tuple(key for one in (self, *self.earlier) if (key := getattr(one, name)) is not None)
 
     def secrets(self):
         return self.authority, self.index_key, self.dedup_secret, self.private_key, self.catalog_key, self.audit_key
@@ -117,6 +123,8 @@ class Opened:
 
     header: bytes
     card: bytes
+    escrow: bytes
+    key: bytes
     record: bytes
 
 
@@ -134,10 +142,10 @@ def open_bundle(data, repository, mine, what):
         return None
     length = source.number(4)
     must(length <= CARD_MAX, f"{what}: length of the card")
-    card = source.take(length)
+    card, escrow = source.take(length), source.take(ESCROW_LENGTH)
     if key is None:
         return None
-    return Opened(header, card, unseal(key, data[source.at :], data[: source.at], what))
+    return Opened(header, card, escrow, key, unseal(key, data[source.at :], data[: source.at], what))
 
 
 def keys_of_record(data, config, what):
@@ -148,18 +156,32 @@ def keys_of_record(data, config, what):
     dedup, private, catalog, _, audit = (record.get(key, bytes, optional=True, size=32) for key in (7, 8, 9, 10, 12))
     certificate = read_certificate(record.get(0, bytes), authority, config.repository, what)
     must(certificate.key == ed25519_public(seed), f"{what}: the certificate is not that of the signing key")
-    return Keys(authority, index_key, dedup, private, catalog, audit, certificate, record)
+    earlier = tuple(keys_of_epoch(Record(epoch, f"{what}: earlier"), authority) for epoch in record.value.get(13) or ())
+    return Keys(authority, index_key, dedup, private, catalog, audit, certificate, record, earlier)
+
+
+def keys_of_epoch(record, authority):
+    """What a rotation replaced."""
+    others = (record.get(key, bytes, optional=True, size=32) for key in (1, 2, 3, 4))
+    return Keys(authority, record.get(0, bytes, size=32), *others)
 
 
 def unseal_card(opened, catalog_key, what):
     return unseal_to(catalog_key, opened.card, CARD_INFO, opened.header, f"{what}: card")
 
 
+def unseal_escrow(opened, private_keys, what):
+    return key_sealed_to(private_keys, opened.escrow, ESCROW_INFO, opened.header, f"{what}: escrow")
+
+
 def keys_of_bundle(opened, config, what):
     keys = keys_of_record(opened.record, config, what)
     if keys.catalog_key:
-        card = unseal_card(opened, keys.catalog_key, what)
+        card = unseal_card(opened, keys.every("catalog_key"), what)
         must(card == keys.certificate.stored, f"{what}: the card is not the certificate of the bundle's key")
+    if keys.certificate.role == "admin":
+        escrow = unseal_escrow(opened, keys.every("private_key"), what)
+        must(escrow == opened.key, f"{what}: the escrow has not the key of the record")
     return keys
 
 

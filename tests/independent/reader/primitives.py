@@ -137,6 +137,8 @@ def of_small_order(public):
 def ed25519_verify(public, signature, message, what):
     if of_small_order(public):
         raise Refused(f"{what}: the public key is of small order")
+    if of_small_order(signature[:32]):
+        raise Refused(f"{what}: the signature's R is of small order")
     try:
         Ed25519PublicKey.from_public_bytes(public).verify(signature, message)
     except (InvalidSignature, ValueError):

@@ -48,13 +48,13 @@ def check_maker(certificate, maker, purpose, what):
 def read_signed(data, purpose, repository, keys, what):
     signed, sealed_maker, sealed_certificate = split_block(data, what)
     bound = hash_of(signed)
-    maker = Bytes(unseal(keys.signatures, sealed_maker, bound, f"{what}: maker"), f"{what}: maker")
+    maker = Bytes(unseal(keys.every("signatures"), sealed_maker, bound, f"{what}: maker"), f"{what}: maker")
     public, signature = maker.take(32), maker.take(64)
     maker.end()
     ed25519_verify(public, signature, purpose + bound, what)
     certificate = None
     if keys.catalog_key:
-        opened = unseal_to(keys.catalog_key, sealed_certificate, MAKER_INFO, bound, f"{what}: the maker's certificate")
+        opened = unseal_to(keys.every("catalog_key"), sealed_certificate, MAKER_INFO, bound, f"{what}: the maker's certificate")
         certificate = read_certificate(opened, keys.authority, repository, what)
         check_maker(certificate, public, purpose, what)
     return Signed(signed, public, certificate)

@@ -61,16 +61,16 @@ def split_snapshot(data, repository, keys, what):
 
 
 def unseal_operator_part(parts, keys, what):
-    return unseal_to(keys.catalog_key, parts.operator, OPERATOR_INFO, parts.header, f"{what}: operator part")
+    return unseal_to(keys.every("catalog_key"), parts.operator, OPERATOR_INFO, parts.header, f"{what}: operator part")
 
 
 def content_key(parts, keys, what):
     """The content key, from the slot of the private key's holder."""
     must(keys.private_key is not None, f"{what}: this key opens no snapshots")
-    public = x25519_public(keys.private_key)
+    privates = {x25519_public(private): private for private in keys.every("private_key")}
     for recipient, enc, sealed in parts.slots:
-        if recipient == public:
-            return hpke_open(keys.private_key, enc, CONTENT_KEY_INFO, parts.bound_hash, sealed, f"{what}: slot")
+        if recipient in privates:
+            return hpke_open(privates[recipient], enc, CONTENT_KEY_INFO, parts.bound_hash, sealed, f"{what}: slot")
     raise Refused(f"{what}: was not made for this key")
 
 
@@ -130,7 +130,7 @@ def open_snapshot(data, config, keys, what):
 
 def read_references(chunks, keys, snapshot):
     ids = set()
-    for part in walk(chunks, keys.reference_secret, snapshot.references):
+    for part in walk(chunks, keys.every("reference_secret"), snapshot.references):
         must(len(part) % 32 == 0, "reference list: a chunk without whole ids")
         ids.update(part[at : at + 32] for at in range(0, len(part), 32))
     return ids

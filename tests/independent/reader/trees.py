@@ -103,7 +103,7 @@ def read_disk_map(chunks, keys, snapshot, ids):
     span = snapshot.map.span
     must(span % RECORD.size == 0 and span // RECORD.size <= MAX_RECORDS, "disk map: length")
     parts = []
-    for part in walk(chunks, keys.dedup_secret, snapshot.map, ids):
+    for part in walk(chunks, keys.every("dedup_secret"), snapshot.map, ids):
         must(len(part) % RECORD.size == 0, "disk map: a chunk without whole records")
         parts.append(part)
     return read_map(b"".join(parts), snapshot.size, snapshot.data.span)

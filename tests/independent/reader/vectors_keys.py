@@ -61,7 +61,7 @@ def small_orders(spec):
     verify = primitives.ed25519_verify
     found = refusal(verify, one, one + bytes(32), b"any message", "example")
     spec.same("signature: a key of small order", found, "the public key is of small order")
-    spec.find("signature", "A public key of small order is (refused)")
+    spec.find("signature", r"A public key and an `R` of small\s+order are (refused)")
     # RFC 8032's base point, and what seeds give, are of large order.
     points = [(4 * pow(5, -1, primitives.PRIME) % primitives.PRIME).to_bytes(32, "little")]
     points += [primitives.ed25519_public(bytes([at]) * 32) for at in range(100)]
@@ -88,6 +88,8 @@ def bundle(spec):
     spec.same("keys: the card", card, spec.hex("certificate-example"))
     key = base.key_sealed_to(wanted.catalog_key, opened.card, keys.CARD_INFO, opened.header, "example")
     spec.same("keys: key of the card", key, spec.value("key of the bundle's card"))
+    escrow = keys.unseal_escrow(opened, wanted.private_key, "example")
+    spec.same("keys: the escrow", escrow.hex(), answer)
     public = spec.value("recipient's public key")
     spec.same("keys: recipients", found.record.array(6, bytes, 32), [public])
     for field, private in [(5, found.catalog_key), (11, found.audit_key)]:
