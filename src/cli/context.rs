@@ -122,10 +122,11 @@ impl Context {
         }
     }
 
-    /// Finds and unlocks the repository.
-    pub(crate) fn open(&self) -> Result<Arc<Repository>, Failure> {
+    /// Finds and unlocks the repository, for something that the key must be able to do.
+    pub(crate) fn open(&self, action: Action) -> Result<Arc<Repository>, Failure> {
         let locked = Repository::open(self.storage()?)?;
-        let repository = locked.unlock_with(&self.credential()?)?;
+        let repository = locked.unlock_for(&self.credential()?, action)?;
+        repository.keys().require(action)?;
         Ok(Arc::new(repository))
     }
 
@@ -171,8 +172,7 @@ impl Context {
 
     /// Opens the repository with its index, for something that the key must be able to do.
     pub(crate) fn store(&self, action: Action) -> Result<ChunkStore, Failure> {
-        let repository = self.open()?;
-        repository.keys().require(action)?;
+        let repository = self.open(action)?;
         let (store, _) = session::prepare(repository, &self.cache(), &self.progress)?;
         Ok(store)
     }

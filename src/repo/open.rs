@@ -6,7 +6,7 @@
 //! - The config that is used is the one that the opened bundle holds, byte for byte; a config object that differs is refused.
 
 use super::bundles::{Credential, Lock, open_bundle, store_bundle};
-use super::keyring::KeyRing;
+use super::keyring::{Action, KeyRing};
 use super::{RepoError, chain};
 use crate::crypto::password::{Password, PasswordCost};
 use crate::crypto::{CryptoError, derive, random_bytes};
@@ -178,13 +178,31 @@ impl LockedRepository {
     /// Tries a password or key on every key bundle that it could be for.
     ///
     /// # Errors
+    /// As [`Self::unlock_for`].
+    pub fn unlock_with(self, credential: &Credential) -> Result<Repository, RepoError> {
+        self.unlock_for(credential, Action::Log)
+    }
+
+    /// As [`Self::unlock_with`]; of several keys that one password opens, takes one that can do this, where there is one.
+    ///
+    /// # Errors
     /// [`RepoError::WrongPassword`] when at least one bundle could be tried and none opened; [`RepoError::WrongKey`];
     /// [`RepoError::NoUsableKey`] when none could be tried; [`RepoError::ConfigChanged`].
-    pub fn unlock_with(self, credential: &Credential) -> Result<Repository, RepoError> {
+    pub fn unlock_for(self, credential: &Credential, action: Action) -> Result<Repository, RepoError> {
         let (mut tried, mut others, mut problems, mut all_foreign) = (0, 0, Vec::new(), true);
+        let mut opened = None;
         for listed in self.storage.list(ObjectKind::Key)? {
             match open_bundle(&*self.storage, listed.name, self.id(), credential) {
-                Ok(Some(record)) => return self.with_record(listed.name, &record),
+                Ok(Some(record)) => {
+                    let keys = self.keys(listed.name, &record)?;
+                    let is_enough = keys.require(action).is_ok();
+                    if is_enough || opened.is_none() {
+                        opened = Some((keys, listed.name));
+                    }
+                    if is_enough {
+                        break;
+                    }
+                }
                 Ok(None) => others += 1,
                 Err(RepoError::Sealed { source: CryptoError::Authentication, .. }) => tried += 1,
                 Err(error) => {
@@ -192,6 +210,10 @@ impl LockedRepository {
                     problems.push(chain(&error));
                 }
             }
+        }
+        if let Some((keys, bundle)) = opened {
+            let Self { storage, config, config_bytes } = self;
+            return Ok(Repository { storage, config, config_bytes, keys, bundle });
         }
         if tried + others == 0 && all_foreign && !problems.is_empty() {
             // Whole bundles of another repository, all of them: it is the config that does not belong here.
@@ -211,12 +233,10 @@ impl LockedRepository {
         Err(RepoError::NoUsableKey { place: self.storage.place(), problems: problems.join("; ") })
     }
 
-    fn with_record(self, name: ObjectName, record: &KeyRecord) -> Result<Repository, RepoError> {
+    fn keys(&self, name: ObjectName, record: &KeyRecord) -> Result<KeyRing, RepoError> {
         if record.config.as_slice() != self.config_bytes {
             return Err(RepoError::ConfigChanged);
         }
-        let keys = KeyRing::from_record(record, self.id()).map_err(|source| RepoError::Malformed { name, source })?;
-        let Self { storage, config, config_bytes } = self;
-        Ok(Repository { storage, config, config_bytes, keys, bundle: name })
+        KeyRing::from_record(record, self.id()).map_err(|source| RepoError::Malformed { name, source })
     }
 }

@@ -32,8 +32,7 @@ struct Row {
 }
 
 pub(crate) fn run(context: &Context, args: &Audit) -> Result<u8, Failure> {
-    let repository = context.open()?;
-    repository.keys().require(Action::ReadLog)?;
+    let repository = context.open(Action::ReadLog)?;
     let cache = context.cache();
     let report = if args.verify {
         let snapshots = snapshots::list(&repository)?.snapshots;

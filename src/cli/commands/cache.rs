@@ -7,6 +7,7 @@ use crate::cli::output::{self, bytes, count};
 use serde::Serialize;
 use sheaf::ids::RepositoryId;
 use sheaf::ops::session;
+use sheaf::repo::keyring::Action;
 use sheaf::repo::open::Repository;
 use std::path::{Path, PathBuf};
 
@@ -75,7 +76,7 @@ fn drop_folder(path: &Path) -> Result<(), Failure> {
 }
 
 fn rebuild(context: &Context) -> Result<u8, Failure> {
-    let repository = context.open()?;
+    let repository = context.open(Action::Log)?;
     drop_folder(&session::index_folder(&context.cache(), repository.id()))?;
     let (store, report) = session::prepare(repository, &context.cache(), &context.progress)?;
     let chunks = store.index.chunk_count()?;

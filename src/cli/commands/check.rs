@@ -68,7 +68,7 @@ fn open(context: &Context) -> Result<Result<Arc<Repository>, Finding>, Failure> 
         }
         Err(error) => return Err(error.into()),
     };
-    match locked.unlock_with(&context.credential()?) {
+    match locked.unlock_for(&context.credential()?, Action::KeepRepository) {
         Ok(repository) => {
             repository.keys().require(Action::KeepRepository)?;
             Ok(Ok(Arc::new(repository)))

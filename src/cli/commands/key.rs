@@ -95,8 +95,7 @@ fn add(context: &Context, args: &KeyAdd) -> Result<u8, Failure> {
     if args.owner.is_some() && args.role != Role::Depositor {
         return Err(Failure::usage("--owner is for a depositor: whoever else may read has a key of its own"));
     }
-    let repository = context.open()?;
-    repository.keys().require(Action::ManageKeys)?;
+    let repository = context.open(Action::ManageKeys)?;
     let owner = args.owner.as_deref().map(|name| owner_key(&repository, name)).transpose()?;
     let chosen = Chosen::ask(context, &args.protect)?;
     context.begin(&repository, "key add");
@@ -157,7 +156,7 @@ fn row(repository: &Repository, bundle: &Bundle) -> Row {
 }
 
 fn list(context: &Context) -> Result<u8, Failure> {
-    let repository = context.open()?;
+    let repository = context.open(Action::KeepRepository)?;
     let list = bundles::list(&repository)?;
     for (name, error) in &list.damaged {
         context.progress.warn(&format!("{name} cannot be read: {}", chain(error)));
@@ -178,7 +177,7 @@ fn list(context: &Context) -> Result<u8, Failure> {
 }
 
 fn show(context: &Context, name: Option<&str>) -> Result<u8, Failure> {
-    let repository = context.open()?;
+    let repository = context.open(if name.is_some() { Action::KeepRepository } else { Action::Log })?;
     let bundle = match name {
         Some(name) => bundles::resolve(&repository, name)?,
         None => bundles::own(&repository)?,
@@ -228,8 +227,7 @@ fn passwd(context: &Context, args: &Protect) -> Result<u8, Failure> {
 }
 
 fn revoke(context: &Context, name: &str, dry_run: bool) -> Result<u8, Failure> {
-    let repository = context.open()?;
-    repository.keys().require(Action::ManageKeys)?;
+    let repository = context.open(Action::ManageKeys)?;
     let bundle = bundles::resolve(&repository, name)?;
     let plan = Revocation::plan(&repository, &bundle.certificate)?;
     if !dry_run {
@@ -263,7 +261,7 @@ fn revoke(context: &Context, name: &str, dry_run: bool) -> Result<u8, Failure> {
 }
 
 fn rotate(context: &Context, dry_run: bool) -> Result<u8, Failure> {
-    let repository = context.open()?;
+    let repository = context.open(Action::ManageKeys)?;
     let plan = Rotation::plan(&repository)?;
     let labels: Vec<String> = plan.keys().map(|key| key.label.clone()).collect();
     if !dry_run {
@@ -286,7 +284,7 @@ fn rotate(context: &Context, dry_run: bool) -> Result<u8, Failure> {
 }
 
 fn export(context: &Context, name: &str, to: &Path) -> Result<u8, Failure> {
-    let repository = context.open()?;
+    let repository = context.open(Action::KeepRepository)?;
     let bundle = bundles::resolve(&repository, name)?;
     let bytes = bundles::export(&repository, bundle.name)?;
     let failed = |error| Failure::io(&format!("writing {}", to.display()), &error);

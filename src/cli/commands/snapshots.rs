@@ -100,8 +100,7 @@ struct Chs {
 }
 
 pub(crate) fn run(context: &Context, args: &Snapshots) -> Result<u8, Failure> {
-    let repository = context.open()?;
-    repository.keys().require(Action::ListSnapshots)?;
+    let repository = context.open(Action::ListSnapshots)?;
     let list = snapshots::list(&repository)?;
     for (name, error) in &list.damaged {
         context.progress.warn(&format!("{name} cannot be shown: {}", chain(error)));
