@@ -42,6 +42,41 @@ pub fn reference_secret(index_key: &Secret) -> Secret {
     Secret::new(blake3::derive_key(CONTEXT_REFERENCE, index_key.expose()))
 }
 
+/// What a rotation makes anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rotated {
+    /// The index key.
+    IndexKey,
+    /// The dedup secret.
+    DedupSecret,
+    /// The admins' private key.
+    AdminsKey,
+    /// The catalog's private key.
+    CatalogKey,
+    /// The audit's private key.
+    AuditKey,
+}
+
+impl Rotated {
+    const fn context(self) -> &'static str {
+        match self {
+            Self::IndexKey => "sheaf v1 2026-11 rotation: index key",
+            Self::DedupSecret => "sheaf v1 2026-11 rotation: dedup secret",
+            Self::AdminsKey => "sheaf v1 2026-11 rotation: admins' key",
+            Self::CatalogKey => "sheaf v1 2026-11 rotation: catalog key",
+            Self::AuditKey => "sheaf v1 2026-11 rotation: audit key",
+        }
+    }
+}
+
+/// The secret of the epoch behind that of `index_key`: it follows from what admins alone have, so that two rotations at once have the
+/// same secrets.
+pub fn rotated(authority_seed: &Secret, index_key: &Secret, what: Rotated) -> Secret {
+    let mut hasher = blake3::Hasher::new_derive_key(what.context());
+    hasher.update(authority_seed.expose()).update(index_key.expose());
+    Secret::new(*hasher.finalize().as_bytes())
+}
+
 /// The key of the chunk with this content: the dedup secret for data and manifests, the reference secret
 /// for reference lists.
 pub fn chunk_key(secret: &Secret, plaintext: &[u8]) -> ChunkKey {
@@ -97,6 +132,11 @@ mod tests {
             crate::ids::to_hex(record_key(&secret, RecordKind::PackTrailer).expose()),
             crate::ids::to_hex(record_key(&secret, RecordKind::IndexSegment).expose()),
             crate::ids::to_hex(record_key(&secret, RecordKind::Signature).expose()),
+            crate::ids::to_hex(rotated(&secret, &secret, Rotated::IndexKey).expose()),
+            crate::ids::to_hex(rotated(&secret, &secret, Rotated::DedupSecret).expose()),
+            crate::ids::to_hex(rotated(&secret, &secret, Rotated::AdminsKey).expose()),
+            crate::ids::to_hex(rotated(&secret, &secret, Rotated::CatalogKey).expose()),
+            crate::ids::to_hex(rotated(&secret, &secret, Rotated::AuditKey).expose()),
         ];
         let spec = include_str!("../../format-spec/keys.md");
         for value in seen {

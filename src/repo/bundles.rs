@@ -334,8 +334,10 @@ pub(super) fn replace(
 ) -> Result<ObjectName, RepoError> {
     let storage = &**repository.storage();
     let name = store_sealed(storage, repository.id(), record, protection, key)?;
-    if name != old {
-        storage.delete(old)?;
+    match storage.delete(old) {
+        // Another one was at it as well.
+        Err(error) if error.is_not_found() => {}
+        deleted => deleted?,
     }
     Ok(name)
 }

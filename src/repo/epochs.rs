@@ -2,7 +2,7 @@
 //!
 //! Always true here: the newest epoch comes first, and it alone seals; the others open what was sealed before.
 
-use crate::crypto::derive::{self, RecordKind};
+use crate::crypto::derive::{self, RecordKind, Rotated};
 use crate::crypto::{CryptoError, Secret, recipient};
 use crate::format::keys::{EarlierSecrets, KeyRecord};
 use minicbor::bytes::ByteVec;
@@ -42,6 +42,13 @@ impl Epoch {
     pub(super) fn random() -> Result<Self, CryptoError> {
         let private = || recipient::generate().map(|(private, _)| Some(private));
         Ok(Self::new(Secret::random()?, [Some(Secret::random()?), private()?, private()?, private()?]))
+    }
+
+    /// The secrets that come behind these, as an admin has them.
+    pub(super) fn next(&self, authority_seed: &Secret) -> Self {
+        let new = |what| derive::rotated(authority_seed, &self.index, what);
+        let others = [Rotated::DedupSecret, Rotated::AdminsKey, Rotated::CatalogKey, Rotated::AuditKey];
+        Self::new(new(Rotated::IndexKey), others.map(|what| Some(new(what))))
     }
 
     /// The epochs of an opened bundle, newest first.

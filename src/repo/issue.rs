@@ -131,7 +131,9 @@ impl KeyRing {
     /// As [`Self::renew`].
     pub(super) fn begin_epoch(&self, name: ObjectName, record: &KeyRecord) -> Result<KeyRecord, RepoError> {
         let mut epochs = Epoch::of_record(record);
-        epochs.insert(0, Epoch::random()?);
+        let seed = self.authority_seed().ok_or_else(|| self.lacks(Action::ManageKeys))?;
+        let next = epochs.first().map(|newest| newest.next(seed));
+        epochs.splice(0..0, next);
         let roots = self.roots(&epochs, &record.config)?;
         Ok(roots.record(&self.own_of(name, record)?)?)
     }

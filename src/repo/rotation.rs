@@ -2,6 +2,8 @@
 //!
 //! Always true here:
 //! - The admin's own bundle is first: once the new secrets are in it, a rotation that is cut short is finished by the next one.
+//! - The new secrets follow from the old ones and what admins alone have: two rotations at once have the same, and no data is sealed under
+//!   secrets that somebody's bundle has not.
 //! - Every bundle keeps its protection, its certificate and its holder's own key. Nobody has to be asked for a password.
 //! - Nothing that is stored is touched; who could read it before still can.
 
@@ -88,6 +90,8 @@ impl Rotation {
         told: &mut dyn FnMut(Renewed) -> Result<(), RepoError>,
     ) -> Result<(), RepoError> {
         let own = &self.own;
+        // A plan of before another rotation is not for now.
+        repository.storage().size(own.old)?;
         let (mut record, mut bundle) = (own.record.clone(), own.old);
         if !self.finishes {
             record = repository.keys().begin_epoch(own.old, &own.record)?;

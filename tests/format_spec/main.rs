@@ -14,7 +14,7 @@ mod markdown;
 
 use examples::{Example, Given, Repository, chunk_associated};
 use markdown::{Block, blocks, chapters, tables};
-use sheaf::crypto::derive::{self, RecordKind};
+use sheaf::crypto::derive::{self, RecordKind, Rotated};
 use sheaf::crypto::password::{self, Password, PasswordCost, password_key};
 use sheaf::crypto::recipient::{self, SealedKey};
 use sheaf::crypto::sign::{self, Purpose, SigningKey};
@@ -403,6 +403,7 @@ fn keys_every_derivation_has_its_known_answer() {
     let rows = tables(&chapters()["keys"], &["derived", "context", "known answer"]).remove(0);
     let secret = Secret::new([0x11; 32]);
     let key = derive::chunk_key(&secret, b"sheaf");
+    let rotated = |what| to_hex(derive::rotated(&secret, &secret, what).expose());
     let expected = [
         ("", to_hex(key.expose())),
         ("sheaf v1 2026-11 chunk id", derive::chunk_id(&key).to_string()),
@@ -410,6 +411,11 @@ fn keys_every_derivation_has_its_known_answer() {
         ("sheaf v1 2026-11 pack trailer", to_hex(derive::record_key(&secret, RecordKind::PackTrailer).expose())),
         ("sheaf v1 2026-11 index segment", to_hex(derive::record_key(&secret, RecordKind::IndexSegment).expose())),
         ("sheaf v1 2026-11 signature", to_hex(derive::record_key(&secret, RecordKind::Signature).expose())),
+        ("sheaf v1 2026-11 rotation: index key", rotated(Rotated::IndexKey)),
+        ("sheaf v1 2026-11 rotation: dedup secret", rotated(Rotated::DedupSecret)),
+        ("sheaf v1 2026-11 rotation: admins' key", rotated(Rotated::AdminsKey)),
+        ("sheaf v1 2026-11 rotation: catalog key", rotated(Rotated::CatalogKey)),
+        ("sheaf v1 2026-11 rotation: audit key", rotated(Rotated::AuditKey)),
     ];
     assert_eq!(rows.len(), expected.len());
     for (row, (context, answer)) in rows.iter().zip(expected) {
@@ -417,8 +423,12 @@ fn keys_every_derivation_has_its_known_answer() {
         if !context.is_empty() {
             assert_eq!(row[1].trim_matches('`'), context);
             // BLAKE3's own definition of derive_key, not ours.
-            let material = if context.ends_with("chunk id") { key.expose() } else { secret.expose() };
-            assert_eq!(to_hex(&blake3::derive_key(context, material)), answer);
+            let material = match context {
+                _ if context.ends_with("chunk id") => key.expose().to_vec(),
+                _ if context.contains("rotation") => [*secret.expose(); 2].concat(),
+                _ => secret.expose().to_vec(),
+            };
+            assert_eq!(to_hex(&blake3::derive_key(context, &material)), answer);
         }
     }
 }

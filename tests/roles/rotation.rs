@@ -1,7 +1,7 @@
 //! New secrets: what was stored before stays readable by those who may, and what is stored later is closed to whoever was lost before.
 
-use super::common::chain;
 use super::common::sources::noise;
+use super::common::{Fixture, chain};
 use super::{add, open, with_all_roles, word};
 use sheaf::crypto::password::Password;
 use sheaf::format::certificate::Role;
@@ -121,6 +121,42 @@ fn rotations_follow_one_another_and_one_that_was_cut_short_is_finished() {
     }
     let auditor = machine.with_password(word(Role::Auditor)).check(Depth::Data(100)).expect("checks");
     assert!(auditor.is_ok() && auditor.snapshots == 5, "{:?}", auditor.findings);
+}
+
+/// Two admins, or one twice, who rotate at the same time: whatever is stored by whomever then opens for all.
+#[test]
+fn two_rotations_at_once_have_the_same_secrets() {
+    let (medium, machine) = with_all_roles();
+    let disk = noise(3, 50_000);
+    let other = machine.with_password(word(Role::Admin));
+    let plan = |machine: &Fixture| {
+        let repository = machine.repository().expect("opens");
+        (Rotation::plan(&repository).expect("a plan"), repository)
+    };
+    let [(first, one), (second, two), (late, three)] = [plan(&machine), plan(&other), plan(&machine)];
+    let mut made = Vec::new();
+    let mut back_up = || {
+        for role in [Role::Depositor, Role::Owner, Role::Admin] {
+            made.push(machine.with_password(word(role)).backup("ana", &disk).expect("a backup").snapshot);
+        }
+    };
+    back_up();
+    // The second begins when the first has written its own bundle and no other, and is through before that goes on.
+    let mut begun = false;
+    let told = &mut |_| {
+        if !std::mem::replace(&mut begun, true) {
+            second.apply(&two, &mut |_| Ok(())).expect("applied");
+            back_up();
+        }
+        Ok(())
+    };
+    first.apply(&one, told).expect("applied");
+    back_up();
+    assert!(late.apply(&three, &mut |_| Ok(())).is_err(), "a plan of before another rotation is not for now");
+    let all: Vec<_> = made.iter().map(|id| (*id, &disk)).collect();
+    machine.assert_sound(&all, "with the one admin's key");
+    other.assert_sound(&all, "with the other's");
+    assert_eq!(medium.names(ObjectKind::Snapshot).len(), 9);
 }
 
 #[test]

@@ -29,6 +29,8 @@ def derivations(spec):
         "key of index segments": example.index_segment,
         "key of signatures": example.signatures,
     }
+    for what in ("index key", "dedup secret", "admins' key", "catalog key", "audit key"):
+        answers[f"rotated {what}"] = base.derive(f"sheaf v1 2026-11 rotation: {what}", secret + secret)
     table = spec.find("keys", r"(?s)(\| derived \| context \|.*?)\n\n")
     for line in table.splitlines()[2:]:
         name, _, answer = (cell.strip().strip("`") for cell in line.strip("|").split("|"))
