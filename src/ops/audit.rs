@@ -103,6 +103,7 @@ fn revoked(log: &Log) -> BTreeMap<KeyId, BTreeSet<ObjectId>> {
 }
 
 /// Bundles of keys that the log says are in another bundle since, or nowhere: an old one that was put back opens with an old password.
+/// And bundles that it tells of, and that are gone.
 fn replaced_bundles(log: &Log, bundles: &[Bundle]) -> Vec<Finding> {
     let revoked = revoked(log);
     let mut newest: BTreeMap<KeyId, ObjectId> = BTreeMap::new();
@@ -128,7 +129,13 @@ fn replaced_bundles(log: &Log, bundles: &[Bundle]) -> Vec<Finding> {
         };
         Some(finding(FindingKind::KeyReplaced, bundle.name, detail))
     });
-    wrong.collect()
+    let mut findings: Vec<Finding> = wrong.collect();
+    let there: BTreeSet<KeyId> = bundles.iter().map(|bundle| bundle.certificate.key).collect();
+    for (key, bundle) in newest.iter().filter(|(key, _)| !there.contains(key) && !revoked.contains_key(key)) {
+        let detail = format!("the key {} was in it, as the log says, and nobody took that away", key.short());
+        findings.push(finding(FindingKind::KeyMissing, ObjectName::new(ObjectKind::Key, *bundle), detail));
+    }
+    findings
 }
 
 /// Snapshots that carry the signature of a key that was taken away before they were made: no clock is asked, an admin has listed those

@@ -267,3 +267,50 @@ fn whatever_is_flipped_is_found_with_the_auditors_key() {
     assert!(flips * super::common::pace() > 4000, "{flips} flips");
     assert!(auditor.check(Depth::Data(100)).expect("checks").is_ok());
 }
+
+/// An entry that tells of a key's bundle.
+fn tell_of(machine: &Fixture, teller: &Repository, key: &[u8; 32], bundle: ObjectName) {
+    let mut told = record("key add", &[]);
+    told.key = Some((*key).into());
+    told.bundle = bundle.id().map(|id| (*id.as_bytes()).into());
+    audit::append(teller, &machine.cache(), &told).expect("appended");
+}
+
+/// An older version of a repository, in one object or in all: what an auditor's machine has seen, it misses.
+#[test]
+fn whatever_was_there_and_is_gone_is_found_with_the_auditors_key() {
+    let medium = SimStorage::new();
+    let machine = Fixture::make(medium.clone());
+    let admin = machine.repository().expect("opens");
+    tell_of(&machine, &admin, admin.keys().certificate().key.as_bytes(), admin.bundle());
+    let auditor = machine.with_password(word(Role::Auditor));
+    let mut states = Vec::new();
+    for (number, role) in [Role::Auditor, Role::Owner, Role::Operator].into_iter().enumerate() {
+        let bundle = super::add(&admin, role, role.name(), None, &word(role));
+        tell_of(&machine, &admin, bundle.certificate.key.as_bytes(), bundle.name);
+        back_up(&machine, number as u64);
+        assert!(auditor.check(Depth::Data(100)).expect("checks").is_ok());
+        states.push(medium.objects());
+    }
+    let newest = states.pop().expect("three states");
+    let set = |objects: &std::collections::BTreeMap<ObjectName, Vec<u8>>| {
+        medium.objects().into_keys().for_each(|name| drop(medium.remove(name)));
+        objects.iter().for_each(|(name, bytes)| medium.overwrite(*name, bytes.clone()));
+    };
+    let is_found = |what: &str| {
+        let Ok(_) = auditor.repository() else { return };
+        let report = auditor.check(Depth::Data(100)).unwrap_or_else(|error| panic!("{what}: {}", chain(&error)));
+        assert!(!report.is_ok(), "{what} is not found");
+    };
+    for name in newest.keys() {
+        let bytes = medium.remove(*name).expect("there");
+        is_found(&format!("{name}, gone"));
+        medium.overwrite(*name, bytes);
+    }
+    for (number, state) in states.iter().enumerate() {
+        set(state);
+        is_found(&format!("the repository as it was at {number}"));
+    }
+    set(&newest);
+    assert!(auditor.check(Depth::Data(100)).expect("checks").is_ok());
+}

@@ -27,7 +27,7 @@ pub enum FindingKind {
     ConfigDamaged,
     /// A key bundle is damaged.
     KeyDamaged,
-    /// No key bundle is left that could open the repository.
+    /// No key bundle is left that could open the repository, or one that the audit log tells of is gone.
     KeyMissing,
     /// An index segment is damaged. Its packs can be listed again from themselves.
     IndexDamaged,
