@@ -7,16 +7,16 @@
 use super::OpsError;
 use super::check::{Finding, FindingKind};
 use crate::format::audit::AuditRecord;
-use crate::format::certificate::Role;
+use crate::format::certificate::{Certificate, Role};
 use crate::ids::{KeyId, ObjectId};
 use crate::names::{ObjectKind, ObjectName};
-use crate::repo::audit::{self, Entry, Log};
+use crate::repo::audit::{self, Entry, KeyHistory, Log, Standing};
 use crate::repo::bundles::{self, Bundle};
 use crate::repo::chain;
 use crate::repo::keyring::Action;
 use crate::repo::open::Repository;
 use crate::repo::snapshots::Snapshot;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 
 /// What the log says, and what is wrong with it.
@@ -73,8 +73,9 @@ pub fn verify(repository: &Repository, cache: Option<&Path>, snapshots: &[Snapsh
             }
         }
     }
-    findings.extend(after_revocation(&log, snapshots));
-    findings.extend(replaced_bundles(&log, &bundles::list(repository)?.bundles));
+    let history = KeyHistory::of(&log);
+    findings.extend(after_revocation(&history, snapshots));
+    findings.extend(replaced_bundles(&history, &bundles::list(repository)?.bundles));
     Ok(AuditReport { log, findings })
 }
 
@@ -90,48 +91,24 @@ fn snapshots_of(entry: &Entry) -> impl Iterator<Item = ObjectId> {
     entry.record.iter().flat_map(|record| record.snapshots.iter().map(|id| ObjectId::new(**id)))
 }
 
-/// Keys that an admin took away, each with the snapshots that it had made until then.
-fn revoked(log: &Log) -> BTreeMap<KeyId, BTreeSet<ObjectId>> {
-    let by_admin = |entry: &&Entry| entry.maker.as_ref().is_some_and(|maker| maker.role == Role::Admin);
-    let revocations = log.entries.iter().filter(by_admin).filter(|entry| is(entry, AuditRecord::KEY_REVOKE));
-    let key = |entry: &Entry| entry.record.as_ref().and_then(|record| record.key.as_ref().map(|key| KeyId::new(**key)));
-    let mut revoked: BTreeMap<KeyId, BTreeSet<ObjectId>> = BTreeMap::new();
-    for (key, entry) in revocations.filter_map(|entry| Some((key(entry)?, entry))) {
-        revoked.entry(key).or_default().extend(snapshots_of(entry));
-    }
-    revoked
-}
-
 /// Bundles of keys that the log says are in another bundle since, or nowhere: an old one that was put back opens with an old password.
 /// And bundles that it tells of, and that are gone.
-fn replaced_bundles(log: &Log, bundles: &[Bundle]) -> Vec<Finding> {
-    let revoked = revoked(log);
-    let mut newest: BTreeMap<KeyId, ObjectId> = BTreeMap::new();
-    for entry in &log.entries {
-        let Some(record) = &entry.record else { continue };
-        let (Some(key), Some(bundle)) = (&record.key, &record.bundle) else { continue };
-        let key = KeyId::new(**key);
-        // Its holder says so, or an admin.
-        if entry.key == key || entry.maker.as_ref().is_some_and(|maker| maker.role == Role::Admin) {
-            newest.insert(key, ObjectId::new(**bundle));
-        }
-    }
+fn replaced_bundles(history: &KeyHistory, bundles: &[Bundle]) -> Vec<Finding> {
     let wrong = bundles.iter().filter_map(|bundle| {
-        let label = &bundle.certificate.label;
-        let detail = match newest.get(&bundle.certificate.key) {
-            _ if revoked.contains_key(&bundle.certificate.key) => {
-                format!("the key `{label}` was taken away, and its bundle is back")
+        let Certificate { key, label, .. } = &bundle.certificate;
+        let detail = match history.standing(key, bundle.name.id()) {
+            Standing::Current => return None,
+            Standing::Revoked => format!("the key `{label}` was taken away, and its bundle is back"),
+            Standing::Replaced(id) => {
+                format!("the key `{label}` is in bundle {} since, and another one is there", id.short())
             }
-            Some(id) if Some(*id) != bundle.name.id() => {
-                format!("the key `{label}` is in bundle {} since, and an older one is there", id.short())
-            }
-            _ => return None,
         };
         Some(finding(FindingKind::KeyReplaced, bundle.name, detail))
     });
     let mut findings: Vec<Finding> = wrong.collect();
     let there: BTreeSet<KeyId> = bundles.iter().map(|bundle| bundle.certificate.key).collect();
-    for (key, bundle) in newest.iter().filter(|(key, _)| !there.contains(key) && !revoked.contains_key(key)) {
+    let gone = |key: &KeyId| !there.contains(key) && !history.revoked.contains_key(key);
+    for (key, bundle) in history.current.iter().filter(|(key, _)| gone(key)) {
         let detail = format!("the key {} was in it, as the log says, and nobody took that away", key.short());
         findings.push(finding(FindingKind::KeyMissing, ObjectName::new(ObjectKind::Key, *bundle), detail));
     }
@@ -140,10 +117,10 @@ fn replaced_bundles(log: &Log, bundles: &[Bundle]) -> Vec<Finding> {
 
 /// Snapshots that carry the signature of a key that was taken away before they were made: no clock is asked, an admin has listed those
 /// that were there.
-fn after_revocation(log: &Log, snapshots: &[Snapshot]) -> Vec<Finding> {
-    let revoked = revoked(log);
-    let late =
-        |snapshot: &&Snapshot| revoked.get(&snapshot.maker.key).is_some_and(|known| !known.contains(&snapshot.id));
+fn after_revocation(history: &KeyHistory, snapshots: &[Snapshot]) -> Vec<Finding> {
+    let late = |snapshot: &&Snapshot| {
+        history.revoked.get(&snapshot.maker.key).is_some_and(|known| !known.contains(&snapshot.id))
+    };
     let late = snapshots.iter().filter(late).map(|snapshot| {
         let detail = format!("it was made with the key `{}` after that was taken away", snapshot.maker.label);
         let name = ObjectName::new(ObjectKind::Snapshot, snapshot.id);

@@ -249,20 +249,28 @@ pub fn add(repository: &Repository, new: &NewKey, lock: Lock<'_>) -> Result<Bund
     inspect(repository, name)
 }
 
-/// Protects the bundle that was opened anew, with another password or key: the new bundle is durable before the old one goes.
+/// Protects the bundle that was opened anew, with another password or key: the new bundle is durable, and `told` has heard of it, before
+/// the old one goes.
 ///
 /// # Errors
 /// [`RepoError::Storage`]; as [`open_bundle`] and [`store_bundle`].
-pub fn protect(repository: &Repository, credential: &Credential, lock: Lock<'_>) -> Result<Bundle, RepoError> {
+pub fn protect(
+    repository: &Repository,
+    credential: &Credential,
+    lock: Lock<'_>,
+    told: &mut dyn FnMut(&Bundle) -> Result<(), RepoError>,
+) -> Result<Bundle, RepoError> {
     let storage = &**repository.storage();
     let old = repository.bundle();
     let record = open_bundle(storage, old, repository.id(), credential)?
         .ok_or(RepoError::WrongPassword { tried: 1, unusable: Vec::new() })?;
     let name = store_bundle(storage, repository.id(), &record, lock)?;
+    let bundle = described(repository, name)?;
+    told(&bundle)?;
     if name != old {
         storage.delete(old)?;
     }
-    described(repository, name)
+    Ok(bundle)
 }
 
 /// What taking a key away will do. Nothing is done until [`Self::apply`].
@@ -325,21 +333,23 @@ pub(super) fn open_escrow(
     Ok((record.map_err(|source| RepoError::Malformed { name, source })?, bundle.protection, key))
 }
 
-/// Puts a record into the place of the one that a bundle had, under the same protection: durable before the old bundle goes.
+/// Puts a record into the place of the one that a bundle had, under the same protection: durable, and `told`, before the old bundle
+/// goes.
 pub(super) fn replace(
     repository: &Repository,
     old: ObjectName,
     record: &KeyRecord,
     (protection, key): (&Protection, &Secret),
-) -> Result<ObjectName, RepoError> {
+    told: &mut dyn FnMut(ObjectName) -> Result<(), RepoError>,
+) -> Result<(), RepoError> {
     let storage = &**repository.storage();
     let name = store_sealed(storage, repository.id(), record, protection, key)?;
+    told(name)?;
     match storage.delete(old) {
         // Another one was at it as well.
-        Err(error) if error.is_not_found() => {}
-        deleted => deleted?,
+        Err(error) if error.is_not_found() => Ok(()),
+        deleted => Ok(deleted?),
     }
-    Ok(name)
 }
 
 /// The bytes of a bundle, to be kept elsewhere. They stay sealed.

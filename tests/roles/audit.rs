@@ -17,7 +17,7 @@ use sheaf::repo::open::Repository;
 use sheaf::repo::{audit, snapshots};
 use sheaf::storage::sim::SimStorage;
 
-fn record(action: &str, snapshots: &[ObjectId]) -> AuditRecord {
+pub(super) fn record(action: &str, snapshots: &[ObjectId]) -> AuditRecord {
     AuditRecord {
         time_ms: 1,
         action: action.to_owned(),
@@ -212,7 +212,8 @@ fn a_bundle_that_was_replaced_and_comes_back_is_found() {
     let kept = medium.peek(old).expect("there");
     let changed = Password::new(b"changed".to_vec());
     let credential = Credential::Password(word(Role::Owner));
-    let new = bundles::protect(&owner, &credential, Lock::Password(&changed, CHEAP)).expect("protected anew");
+    let new = bundles::protect(&owner, &credential, Lock::Password(&changed, CHEAP), &mut |_| Ok(()))
+        .expect("protected anew");
     let mut told = record("key passwd", &[]);
     told.key = Some((*new.certificate.key.as_bytes()).into());
     told.bundle = new.name.id().map(|id| (*id.as_bytes()).into());

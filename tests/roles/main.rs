@@ -295,7 +295,8 @@ fn a_new_password_replaces_the_old_one_and_a_revoked_key_opens_nothing() {
     let auditor = open(&medium, &word(Role::Auditor));
     let changed = Password::new(b"changed".to_vec());
     let credential = Credential::Password(word(Role::Auditor));
-    let bundle = bundles::protect(&auditor, &credential, Lock::Password(&changed, CHEAP)).expect("protected anew");
+    let bundle = bundles::protect(&auditor, &credential, Lock::Password(&changed, CHEAP), &mut |_| Ok(()))
+        .expect("protected anew");
     assert_eq!(bundle.certificate, *auditor.keys().certificate());
     let unlock = |password: &Password| Repository::open(Arc::new(medium.clone())).expect("there").unlock(password);
     assert!(matches!(unlock(&word(Role::Auditor)), Err(RepoError::WrongPassword { .. })));

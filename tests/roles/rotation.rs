@@ -1,12 +1,16 @@
 //! New secrets: what was stored before stays readable by those who may, and what is stored later is closed to whoever was lost before.
 
 use super::common::sources::noise;
-use super::common::{Fixture, chain};
+use super::common::{CHEAP, Fixture, chain};
 use super::{add, open, with_all_roles, word};
 use sheaf::crypto::password::Password;
-use sheaf::format::certificate::Role;
-use sheaf::names::ObjectKind;
+use sheaf::format::audit::AuditRecord;
+use sheaf::format::certificate::{Certificate, Role};
+use sheaf::ids::ChunkKey;
+use sheaf::names::{ObjectKind, ObjectName};
 use sheaf::ops::check::Depth;
+use sheaf::repo::bundles::{self, Credential, Lock, Revocation};
+use sheaf::repo::keyring::Domain;
 use sheaf::repo::open::Repository;
 use sheaf::repo::rotation::{Renewed, Rotation};
 use sheaf::repo::{RepoError, audit, snapshots};
@@ -16,12 +20,22 @@ use std::sync::Arc;
 fn rotate(repository: &Repository) -> Vec<Renewed> {
     let plan = Rotation::plan(repository).expect("a plan");
     let mut renewed = Vec::new();
-    plan.apply(repository, &mut |each| {
+    let told = &mut |each: Renewed| {
+        tell(repository, &each);
         renewed.push(each);
         Ok(())
-    })
-    .expect("applied");
+    };
+    plan.apply(repository, told).expect("applied");
     renewed
+}
+
+/// Tells the log of a bundle, as the command does.
+fn tell(repository: &Repository, renewed: &Renewed) {
+    let mut told = super::audit::record("key rotate", &[]);
+    told.key = Some((*renewed.certificate.key.as_bytes()).into());
+    told.bundle = renewed.bundle.id().map(|id| (*id.as_bytes()).into());
+    let folder = super::common::folder();
+    audit::append(repository, folder.path(), &told).expect("appended");
 }
 
 #[test]
@@ -41,7 +55,10 @@ fn after_a_rotation_all_that_could_be_done_can_be_done_and_what_is_new_is_closed
     assert_eq!(objects, medium.objects(), "a plan changes nothing");
     assert_eq!(rotate(&admin).len(), 6);
     let rest = |objects: &std::collections::BTreeMap<_, Vec<u8>>| {
-        objects.iter().filter(|(name, _): &(&sheaf::names::ObjectName, _)| name.kind() != ObjectKind::Key).count()
+        objects
+            .iter()
+            .filter(|(name, _): &(&ObjectName, _)| ![ObjectKind::Key, ObjectKind::Audit].contains(&name.kind()))
+            .count()
     };
     assert_eq!(rest(&objects), rest(&medium.objects()), "nothing but bundles is touched");
     assert_eq!(medium.names(ObjectKind::Key).len(), 6);
@@ -101,18 +118,23 @@ fn rotations_follow_one_another_and_one_that_was_cut_short_is_finished() {
     let admin = machine.repository().expect("opens");
     let plan = Rotation::plan(&admin).expect("a plan");
     let mut left = 2;
-    let cut = plan.apply(&admin, &mut |_| {
+    let cut = plan.apply(&admin, &mut |each| {
         left -= 1;
-        if left == 0 { Err(RepoError::NoSuchKey { name: "cut".to_owned() }) } else { Ok(()) }
+        if left == 0 {
+            return Err(RepoError::NoSuchKey { name: "cut".to_owned() });
+        }
+        tell(&admin, &each);
+        Ok(())
     });
     assert!(matches!(cut, Err(RepoError::NoSuchKey { .. })));
     made.push(machine.backup("ana", &disk).expect("a backup").snapshot);
     let admin = machine.repository().expect("opens");
     let plan = Rotation::plan(&admin).expect("a plan");
     assert!(plan.finishes);
-    assert_eq!(plan.keys().count(), 4, "those that are behind");
+    assert_eq!(plan.keys().count(), 5, "those that are behind, as far as anybody was told");
+    assert_eq!((plan.deleted.len(), plan.left_out.len()), (1, 0), "the one that nobody was told of");
     let renewed = rotate(&admin);
-    assert_eq!(renewed.len(), 5, "they, and the admin's own, which is told again");
+    assert_eq!(renewed.len(), 6, "they, and the admin's own, which is told again");
     assert!(!Rotation::plan(&machine.repository().expect("opens")).expect("a plan").finishes);
     let all: Vec<_> = made.iter().map(|id| (*id, &disk)).collect();
     machine.assert_sound(&all, "of five epochs");
@@ -159,6 +181,67 @@ fn two_rotations_at_once_have_the_same_secrets() {
     assert_eq!(medium.names(ObjectKind::Snapshot).len(), 9);
 }
 
+/// Whoever kept a bundle and its password, and can write to the storage, puts it back and waits for a rotation.
+#[test]
+fn a_bundle_that_was_put_back_gets_no_new_secrets() {
+    let (medium, machine) = with_all_roles();
+    let admin = machine.repository().expect("opens");
+    let [thief, owner] = [Role::Depositor, Role::Owner].map(|role| open(&medium, &word(role)));
+    let kept = [&thief, &owner].map(|one| (one.bundle(), medium.peek(one.bundle()).expect("there")));
+    let tell = |action: &str, key: &Certificate, bundle: Option<ObjectName>| {
+        let mut told = super::audit::record(action, &[]);
+        told.key = Some((*key.key.as_bytes()).into());
+        told.bundle = bundle.and_then(ObjectName::id).map(|id| (*id.as_bytes()).into());
+        audit::append(&admin, &machine.cache(), &told).expect("appended");
+    };
+    // One key is taken away, the other one gets another password.
+    let revocation = Revocation::plan(&admin, thief.keys().certificate()).expect("a plan");
+    tell(AuditRecord::KEY_REVOKE, thief.keys().certificate(), None);
+    revocation.apply(&admin).expect("applied");
+    let changed = Password::new(b"changed".to_vec());
+    let credential = Credential::Password(word(Role::Owner));
+    let told = &mut |bundle: &bundles::Bundle| {
+        tell("key passwd", &bundle.certificate, Some(bundle.name));
+        Ok(())
+    };
+    bundles::protect(&owner, &credential, Lock::Password(&changed, CHEAP), told).expect("protected anew");
+    kept.iter().for_each(|(name, bytes)| medium.overwrite(*name, bytes.clone()));
+
+    let admin = machine.repository().expect("opens");
+    let plan = Rotation::plan(&admin).expect("a plan");
+    let deleted: Vec<ObjectName> = plan.deleted.iter().map(|bundle| bundle.name).collect();
+    assert!(deleted.len() == 2 && kept.iter().all(|(name, _)| deleted.contains(name)), "{deleted:?}");
+    // The right bundle of a key is gone as well: whoever took it may have put the other one there.
+    let right = medium.names(ObjectKind::Key).into_iter().find(|name| {
+        let bundle = bundles::inspect(&admin, *name).expect("sound");
+        bundle.certificate.key == owner.keys().certificate().key && *name != kept[1].0
+    });
+    let right = right.expect("there");
+    let bytes = medium.remove(right).expect("there");
+    let plan = Rotation::plan(&admin).expect("a plan");
+    assert_eq!(plan.left_out.iter().map(|bundle| bundle.name).collect::<Vec<_>>(), [kept[1].0]);
+    medium.overwrite(right, bytes);
+    let old = kept.each_ref().map(|(name, _)| medium.peek(*name).expect("there"));
+    rotate(&admin);
+    assert!(kept.iter().all(|(name, _)| medium.peek(*name).is_none()), "they are deleted");
+    kept.iter().zip(old).for_each(|((name, _), bytes)| medium.overwrite(*name, bytes));
+    let disk = noise(4, 50_000);
+    let made = machine.backup("ana", &disk).expect("a backup").snapshot;
+    let owned = machine.with_password(changed).backup("ana", &disk).expect("a backup").snapshot;
+    for role in [Role::Depositor, Role::Owner] {
+        let back = open(&medium, &word(role));
+        assert!([made, owned].iter().all(|id| snapshots::open_private(&back, *id).is_err()), "{role}");
+        let key = back.keys().chunk_key(Domain::Data, b"content").expect("an old one");
+        assert!(key != admin_key(&machine), "{role} has the new dedup secret");
+    }
+    assert!(machine.restore(owned).expect("restores") == disk);
+}
+
+/// The key that some content has by the newest secrets.
+fn admin_key(machine: &Fixture) -> ChunkKey {
+    machine.repository().expect("opens").keys().chunk_key(Domain::Data, b"content").expect("an admin's")
+}
+
 #[test]
 fn nobody_but_an_admin_rotates_and_nobody_is_left_out_by_damage() {
     let (medium, machine) = with_all_roles();
@@ -184,6 +267,6 @@ trait Ids {
 
 impl Ids for SimStorage {
     fn list_names(&self, kind: ObjectKind) -> Vec<sheaf::ids::ObjectId> {
-        self.names(kind).into_iter().filter_map(sheaf::names::ObjectName::id).collect()
+        self.names(kind).into_iter().filter_map(ObjectName::id).collect()
     }
 }

@@ -211,8 +211,12 @@ fn passwd(context: &Context, args: &Protect) -> Result<u8, Failure> {
     context.begin(&repository, "key passwd");
     context.note(|entry| entry.key(repository.keys().certificate().key));
     let chosen = Chosen::ask(context, args)?;
-    let bundle = bundles::protect(&repository, &credential, chosen.lock())?;
-    context.note(|entry| entry.bundle(bundle.certificate.key, bundle.name));
+    let bundle = bundles::protect(&repository, &credential, chosen.lock(), &mut |bundle| {
+        context.note(|entry| entry.bundle(bundle.certificate.key, bundle.name));
+        // A log that cannot be written keeps nobody from another password.
+        context.log(&Ok(DONE));
+        Ok(())
+    })?;
     if context.global.json {
         output::json(&row(&repository, &bundle));
     }
@@ -264,6 +268,18 @@ fn rotate(context: &Context, dry_run: bool) -> Result<u8, Failure> {
     let repository = context.open(Action::ManageKeys)?;
     let plan = Rotation::plan(&repository)?;
     let labels: Vec<String> = plan.keys().map(|key| key.label.clone()).collect();
+    for bundle in &plan.deleted {
+        context.progress.warn(&format!(
+            "{} should not be there, and is deleted: by the audit log the key `{}` was taken away, or is in another bundle",
+            bundle.name, bundle.certificate.label
+        ));
+    }
+    for bundle in &plan.left_out {
+        context.progress.warn(&format!(
+            "{} gets no new secrets: by the audit log the key `{}` is in another bundle, which is gone; make its holder a new key",
+            bundle.name, bundle.certificate.label
+        ));
+    }
     if !dry_run {
         plan.apply(&repository, &mut |renewed| {
             context.begin(&repository, "key rotate");

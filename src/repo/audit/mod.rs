@@ -5,7 +5,10 @@
 //! - What a machine has seen it remembers, by ids: an entry that is gone since is told, whoever took it away.
 //! - Whoever can store can append, and nobody can change what is there but by taking it away.
 
+mod history;
 mod memory;
+
+pub use history::{KeyHistory, Standing};
 
 use super::RepoError;
 use super::keyring::Action;
