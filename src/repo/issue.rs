@@ -84,23 +84,23 @@ impl Roots<'_> {
     }
 }
 
-/// The first key of a new repository: that of an admin.
-///
-/// # Errors
-/// [`CryptoError::Random`].
-pub(super) fn first_admin(
-    repository: RepositoryId,
-    label: &str,
-    created_ms: i64,
-    config: &[u8],
-) -> Result<KeyRecord, CryptoError> {
-    let (epochs, authority) = ([Epoch::random()?], Secret::random()?);
-    let roots = Roots { epochs: &epochs, authority: &authority, repository, config };
-    let new = NewKey { role: Role::Admin, label: label.to_owned(), created_ms, owner: None };
-    roots.record(&roots.own(&new)?)
-}
-
 impl KeyRing {
+    /// The first key of a new repository: that of an admin.
+    ///
+    /// # Errors
+    /// [`CryptoError::Random`].
+    pub fn new_admin(
+        repository: RepositoryId,
+        label: &str,
+        created_ms: i64,
+        config: &[u8],
+    ) -> Result<KeyRecord, CryptoError> {
+        let (epochs, authority) = ([Epoch::random()?], Secret::random()?);
+        let roots = Roots { epochs: &epochs, authority: &authority, repository, config };
+        let new = NewKey { role: Role::Admin, label: label.to_owned(), created_ms, owner: None };
+        roots.record(&roots.own(&new)?)
+    }
+
     fn roots<'a>(&'a self, epochs: &'a [Epoch], config: &'a [u8]) -> Result<Roots<'a>, RepoError> {
         let authority = self.authority_seed().ok_or_else(|| self.lacks(Action::ManageKeys))?;
         Ok(Roots { epochs, authority, repository: self.certificate().repository, config })

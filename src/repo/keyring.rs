@@ -123,19 +123,6 @@ impl std::fmt::Debug for KeyRing {
 }
 
 impl KeyRing {
-    /// The first keys of a new repository: those of an admin.
-    ///
-    /// # Errors
-    /// [`CryptoError::Random`].
-    pub fn new_admin(
-        repository: RepositoryId,
-        label: &str,
-        created_ms: i64,
-        config: &[u8],
-    ) -> Result<KeyRecord, CryptoError> {
-        super::issue::first_admin(repository, label, created_ms, config)
-    }
-
     /// The keys of an opened bundle of this repository.
     ///
     /// # Errors

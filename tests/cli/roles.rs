@@ -20,7 +20,7 @@ const KEEP: &[&str] = &["operator", "auditor", "admin"];
 const MANAGE: &[&str] = &["admin"];
 
 /// Commands with the roles that can, and what a refusal says.
-const TABLE: [(&[&str], &[&str], &str); 22] = [
+const TABLE: [(&[&str], &[&str], &str); 24] = [
     (&["backup", "disk.img", "--stick", "ROLE"], STORE, "cannot back up; one of role depositor, owner or admin can"),
     (&["snapshots"], LIST, "cannot list snapshots; one of role owner, operator, auditor or admin can"),
     (
@@ -55,6 +55,8 @@ const TABLE: [(&[&str], &[&str], &str); 22] = [
     (&["audit"], &["auditor", "admin"], "cannot read the audit log; one of role auditor or admin can"),
     (&["audit", "--verify"], &["auditor", "admin"], "cannot read the audit log"),
     (&["key", "show"], &ROLES, ""),
+    (&["key", "show", "admin"], KEEP, "cannot see all snapshots, and the keys"),
+    (&["key", "rotate", "--dry-run"], MANAGE, "cannot manage keys"),
 ];
 
 /// Commands that take no key, or that every key opens: they are tried by tests of their own.
@@ -186,6 +188,15 @@ fn keys_are_made_shown_protected_and_taken_away() {
         let run = world.run(&["key", "show", "-r", "repo", "--key-file", "ana.key"]);
         run.ends_with(0).complains(&["other users can read the key file"]);
     }
+    let by_variable = ["key", "show", "-r", "repo", "--json"];
+    let run = World::finish(world.command(&by_variable).env_remove("SHEAF_PASSWORD").env("SHEAF_KEY_FILE", "ana.key"));
+    assert_eq!(run.ends_with(0).document()["label"], "ana");
+    // A dry run says what it would do, and does nothing.
+    let before = world.json(&["key", "list", "-r", "repo"], 0);
+    let planned = world.json(&["key", "rotate", "-r", "repo", "--dry-run"], 0);
+    assert_eq!((&planned["dry_run"], planned["keys"].as_array().unwrap().len()), (&true.into(), 7));
+    assert_eq!(world.json(&["key", "list", "-r", "repo"], 0), before);
+    assert_eq!(world.json(&["key", "show", "-r", "repo", "ana"], 0)["role"], "owner");
     world.run(&["key", "generate", "ana.key"]).ends_with(1);
     let secret = fs::read_to_string(world.path("ana.key")).unwrap();
     let secret = secret.lines().find(|line| line.starts_with("SHEAF-KEY-")).unwrap();

@@ -52,14 +52,6 @@ pub struct Log {
     pub missing: BTreeSet<ObjectId>,
 }
 
-fn read_signed(repository: &Repository, name: ObjectName) -> Result<Signed, RepoError> {
-    let bytes = repository.get_named(name, audit::MAX_LENGTH as u64)?;
-    let signed = Signed::verify(repository, SignaturePurpose::AuditEntry, name, bytes)?;
-    let object = AuditObject::decode(signed.bytes()).map_err(|source| RepoError::Malformed { name, source })?;
-    repository.check_owner(name, object.header.repository)?;
-    Ok(signed)
-}
-
 /// Reads one entry, as far as this key can.
 ///
 /// # Errors
@@ -67,8 +59,10 @@ fn read_signed(repository: &Repository, name: ObjectName) -> Result<Signed, Repo
 pub fn read(repository: &Repository, id: ObjectId) -> Result<Entry, RepoError> {
     let name = ObjectName::new(ObjectKind::Audit, id);
     let malformed = |source| RepoError::Malformed { name, source };
-    let signed = read_signed(repository, name)?;
+    let bytes = repository.get_named(name, audit::MAX_LENGTH as u64)?;
+    let signed = Signed::verify(repository, SignaturePurpose::AuditEntry, name, bytes)?;
     let object = AuditObject::decode(signed.bytes()).map_err(malformed)?;
+    repository.check_owner(name, object.header.repository)?;
     let keys = repository.keys();
     let maker = match keys.require(Action::KeepRepository) {
         Ok(()) => Some(signed.maker(repository, name, Action::Log)?),
