@@ -57,7 +57,10 @@ impl<'a> AuditObject<'a> {
             return Err(FormatError::field(STRUCTURE, "reserved", "zero", reserved.into()));
         }
         let previous = reader.table::<32>(count.into(), "previous entries").within(STRUCTURE)?;
-        let previous = previous.iter().map(|id| ObjectId::new(*id)).collect();
+        let previous: Vec<ObjectId> = previous.iter().map(|id| ObjectId::new(*id)).collect();
+        if previous.windows(2).any(|pair| pair[0] >= pair[1]) {
+            return Err(FormatError::record(STRUCTURE, "the previous entries do not rise"));
+        }
         let rest = reader.rest();
         let bound = &bytes[..bytes.len() - rest.len()];
         Ok(Self { header, previous, bound, body: SealedTo::decode(STRUCTURE, rest)? })
@@ -138,6 +141,10 @@ mod tests {
         let mut many = bytes.clone();
         many[32] = 65;
         assert!(matches!(AuditObject::decode(&many), Err(FormatError::Field { field: "previous entries", .. })));
+        for falling in [[previous[1], previous[0]], [previous[0]; 2]] {
+            let falling = [&encode_bound(&header, &falling)[..], &body.encode()].concat();
+            assert!(matches!(AuditObject::decode(&falling), Err(FormatError::Record { .. })));
+        }
         let mut reserved = bytes;
         reserved[34] = 1;
         assert!(matches!(AuditObject::decode(&reserved), Err(FormatError::Field { field: "reserved", .. })));
