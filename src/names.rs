@@ -3,7 +3,7 @@
 //! Always true here:
 //! - A name is a kind and, for all but the config, 32 bytes of id. Every other file in a repository's folder
 //!   is not ours and is left alone.
-//! - The name of a pack, index segment, snapshot, key bundle or audit entry is the BLAKE3 of its bytes.
+//! - The name of an object that has an id is the BLAKE3 of its bytes.
 
 use crate::ids::ObjectId;
 
@@ -63,7 +63,7 @@ impl ObjectKind {
 
     /// True where the name is the BLAKE3 of the bytes.
     pub const fn named_by_content(self) -> bool {
-        matches!(self, Self::Key | Self::Pack | Self::Index | Self::Snapshot | Self::Audit)
+        !matches!(self, Self::Config)
     }
 
     /// True where objects lie in sub-folders by the first two hex digits of their id.

@@ -9,6 +9,7 @@ mod common;
 
 use common::sources::noise;
 use common::{Fixture, chain};
+use sheaf::format::session::SessionKind;
 use sheaf::names::{ObjectKind, ObjectName};
 use sheaf::ops::check::Depth;
 use sheaf::ops::monitor::Silent;
@@ -107,7 +108,8 @@ fn a_backup_that_ends_while_another_process_lists_does_not_cost_their_common_cac
         let deed: Deed = Box::new(move || drop(other.backup("other", &noise(2, 200_000)).expect("a backup")));
         let interposed = Interposed { inner: medium.another_process(), kind, deed: Mutex::new(Some(deed)) };
         let here = machine.after_a_restart(interposed);
-        let (store, report) = prepare(here.repository().unwrap(), &here.cache(), &Silent).expect("an index");
+        let (store, report) =
+            prepare(here.repository().unwrap(), SessionKind::Reads, "test", &here.cache(), &Silent).expect("an index");
         assert!(!report.rebuilt && report.missing_packs.is_empty(), "{kind:?}: {report:?}");
         assert_eq!(store.index.chunk_count().unwrap(), machine.packs().chunks.len() as u64, "{kind:?}");
     }
@@ -129,7 +131,8 @@ fn a_cache_that_another_process_makes_anew_is_read_rightly_by_those_who_have_it_
     let lost = before[0].expect("located").0;
     medium.remove(ObjectName::pack(lost)).expect("the pack");
     let other = machine.after_a_restart(medium.another_process());
-    let (_, report) = prepare(other.repository().unwrap(), &other.cache(), &Silent).expect("an index");
+    let (_, report) =
+        prepare(other.repository().unwrap(), SessionKind::Reads, "test", &other.cache(), &Silent).expect("an index");
     assert!(report.rebuilt && report.missing_packs == [lost]);
     let expected: Vec<_> = before.into_iter().map(|place| place.filter(|(pack, _)| *pack != lost)).collect();
     assert!(places(&open.index) == expected);
@@ -159,7 +162,7 @@ fn a_backup_goes_on_beside_one_that_dies() {
 }
 
 #[test]
-fn a_repository_that_cannot_be_written_to_is_checked_and_restores_without_an_attempt_to_write() {
+fn a_repository_that_cannot_be_written_to_is_checked_and_restores_without_an_attempt_to_write_but_a_lease() {
     let medium = SimStorage::new();
     let machine = Fixture::make(medium.another_process());
     let disk = noise(1, 400_000);
@@ -174,7 +177,11 @@ fn a_repository_that_cannot_be_written_to_is_checked_and_restores_without_an_att
     assert!(reader.restore(snapshot).expect("a restore") == disk);
     assert!(!reader.check(Depth::Data(100)).expect("a check").is_ok(), "the index is incomplete");
     assert_eq!(reader.snapshots().len(), 1);
-    assert!(!process.operations().iter().any(|operation| operation.is_write()), "{:?}", process.operations());
+    // But for a lease, without which a reader goes on.
+    let is_lease =
+        |operation: &Operation| matches!(operation, Operation::Put(name) if name.kind() == ObjectKind::Session);
+    let writes: Vec<_> = process.operations().into_iter().filter(|operation| operation.is_write()).collect();
+    assert!(writes.iter().all(is_lease), "{writes:?}");
     let error = reader.backup("stick", &noise(2, 10_000)).expect_err("nothing can be written");
     assert!(process.operations().iter().any(|operation| matches!(operation, Operation::Put(_))));
     let sheaf::ops::OpsError::Repo(sheaf::repo::RepoError::Storage(error)) = error else { panic!("{error}") };

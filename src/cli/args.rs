@@ -1,8 +1,10 @@
 //! What can be typed.
 
+use super::commands::prune::{max_unused, size};
 use super::key_args::Key;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use sheaf::ops::prune::MaxUnused;
 use std::path::PathBuf;
 
 /// Back up whole disks into one encrypted, deduplicating repository, and get them back.
@@ -69,6 +71,8 @@ pub(crate) enum Command {
     ServeNbd(ServeNbd),
     /// Prove that the repository is sound
     Check(Check),
+    /// Give back the space of what no snapshot needs
+    Prune(Prune),
     /// Show who did what
     Audit(Audit),
     /// Show, make, protect and take away keys
@@ -416,4 +420,18 @@ mod tests {
         assert_eq!(percent("100"), Ok(100));
         assert!(percent("0%").is_err() && percent("101%").is_err() && percent("x").is_err());
     }
+}
+
+/// Options of `prune`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Prune {
+    /// Say what would be done, and do nothing
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
+    /// What may stay unused in packs that stay: a share of what is used (5%), bytes (2G), or `unlimited`
+    #[arg(long, value_name = "LIMIT", default_value = "2%", value_parser = max_unused)]
+    pub max_unused: MaxUnused,
+    /// Write at most this much anew, as in 10G
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub max_repack: Option<u64>,
 }

@@ -8,6 +8,7 @@ use super::output;
 use super::password;
 use super::progress::Progress;
 use sheaf::crypto::password::Password;
+use sheaf::format::session::SessionKind;
 use sheaf::ops::monitor::Monitor;
 use sheaf::ops::{Cancel, session};
 use sheaf::repo::RepoError;
@@ -170,10 +171,15 @@ impl Context {
         }
     }
 
-    /// Opens the repository with its index, for something that the key must be able to do.
-    pub(crate) fn store(&self, action: Action) -> Result<ChunkStore, Failure> {
+    /// Opens the repository with its index and a session, for something that the key must be able to do.
+    pub(crate) fn store(&self, action: Action, command: &str) -> Result<ChunkStore, Failure> {
         let repository = self.open(action)?;
-        let (store, _) = session::prepare(repository, &self.cache(), &self.progress)?;
+        let kind = match action {
+            Action::Store => SessionKind::Writes,
+            Action::Prune => SessionKind::Prunes,
+            _ => SessionKind::Reads,
+        };
+        let (store, _) = session::prepare(repository, kind, command, &self.cache(), &self.progress)?;
         Ok(store)
     }
 }

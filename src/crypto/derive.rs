@@ -20,6 +20,10 @@ pub enum RecordKind {
     IndexSegment,
     /// Who signed an object.
     Signature,
+    /// A session.
+    Session,
+    /// A retirement.
+    Retirement,
 }
 
 impl RecordKind {
@@ -28,6 +32,8 @@ impl RecordKind {
             Self::PackTrailer => "sheaf v1 2026-11 pack trailer",
             Self::IndexSegment => "sheaf v1 2026-11 index segment",
             Self::Signature => "sheaf v1 2026-11 signature",
+            Self::Session => "sheaf v1 2026-11 session",
+            Self::Retirement => "sheaf v1 2026-11 retirement",
         }
     }
 }
@@ -132,6 +138,8 @@ mod tests {
             crate::ids::to_hex(record_key(&secret, RecordKind::PackTrailer).expose()),
             crate::ids::to_hex(record_key(&secret, RecordKind::IndexSegment).expose()),
             crate::ids::to_hex(record_key(&secret, RecordKind::Signature).expose()),
+            crate::ids::to_hex(record_key(&secret, RecordKind::Session).expose()),
+            crate::ids::to_hex(record_key(&secret, RecordKind::Retirement).expose()),
             crate::ids::to_hex(rotated(&secret, &secret, Rotated::IndexKey).expose()),
             crate::ids::to_hex(rotated(&secret, &secret, Rotated::DedupSecret).expose()),
             crate::ids::to_hex(rotated(&secret, &secret, Rotated::AdminsKey).expose()),

@@ -4,12 +4,13 @@
 //! - One cipher, AES-256-GCM, behind one seam ([`aead`]); one hash, BLAKE3 ([`mod@derive`]); passwords go through
 //!   Argon2id ([`password`]); public keys through HPKE ([`recipient`]), signatures are Ed25519 ([`sign`]).
 //! - Secrets live in [`Secret`] or `ChunkKey`, which wipe themselves and print nothing.
-//! - Random numbers come from the operating system and from nowhere else.
+//! - Random numbers come from the operating system and from nowhere else ([`randomness`]).
 
 pub mod aead;
 pub mod derive;
 pub mod password;
 pub mod printed;
+pub mod randomness;
 pub mod recipient;
 pub mod sign;
 
@@ -93,6 +94,6 @@ impl std::fmt::Debug for Secret {
 /// [`CryptoError::Random`].
 pub fn random_bytes<const N: usize>() -> Result<[u8; N], CryptoError> {
     let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).map_err(|error| CryptoError::Random(error.to_string()))?;
+    randomness::fill(&mut bytes)?;
     Ok(bytes)
 }

@@ -48,10 +48,43 @@ pub fn public_key(private: &Secret) -> Result<RecipientId, CryptoError> {
     Ok(RecipientId::new(public.as_slice().try_into().map_err(|_| CryptoError::InvalidPublicKey)?))
 }
 
+/// Random bytes for one sealing: the stream that BLAKE3 makes of 32 bytes of the operating system, which are asked for before, since
+/// hpke takes no error from a source of random numbers.
+struct Drawn(blake3::OutputReader);
+
+impl Drawn {
+    fn new() -> Result<Self, CryptoError> {
+        Ok(Self(blake3::Hasher::new_keyed(Secret::random()?.expose()).finalize_xof()))
+    }
+}
+
+impl hpke::rand_core::TryRng for Drawn {
+    type Error = std::convert::Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Self::Error> {
+        let mut bytes = [0; 4];
+        self.0.fill(&mut bytes);
+        Ok(u32::from_le_bytes(bytes))
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, Self::Error> {
+        let mut bytes = [0; 8];
+        self.0.fill(&mut bytes);
+        Ok(u64::from_le_bytes(bytes))
+    }
+
+    fn try_fill_bytes(&mut self, buffer: &mut [u8]) -> Result<(), Self::Error> {
+        self.0.fill(buffer);
+        Ok(())
+    }
+}
+
+impl hpke::rand_core::TryCryptoRng for Drawn {}
+
 /// Seals `content_key` so that only the holder of `recipient`'s private key can open it.
 ///
 /// # Errors
-/// [`CryptoError::InvalidPublicKey`].
+/// [`CryptoError::InvalidPublicKey`], [`CryptoError::Random`].
 pub fn seal(
     recipient: &RecipientId,
     info: &[u8],
@@ -60,12 +93,13 @@ pub fn seal(
 ) -> Result<SealedKey, CryptoError> {
     type PublicKey = <X25519HkdfSha256 as Kem>::PublicKey;
     let public = PublicKey::from_bytes(recipient.as_bytes()).map_err(|_| CryptoError::InvalidPublicKey)?;
-    let (encapsulated, ciphertext) = hpke::single_shot_seal::<AesGcm256, HkdfSha256, X25519HkdfSha256>(
+    let (encapsulated, ciphertext) = hpke::single_shot_seal_with_rng::<AesGcm256, HkdfSha256, X25519HkdfSha256>(
         &OpModeS::Base,
         &public,
         info,
         content_key.expose(),
         associated,
+        &mut Drawn::new()?,
     )
     .map_err(|_| CryptoError::InvalidPublicKey)?;
     Ok(SealedKey {

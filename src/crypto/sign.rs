@@ -22,6 +22,8 @@ pub enum Purpose {
     IndexSegment,
     /// An audit entry, by whoever did what it says.
     AuditEntry,
+    /// A retirement, by whoever pruned.
+    Retirement,
 }
 
 impl Purpose {
@@ -31,6 +33,7 @@ impl Purpose {
             Self::Snapshot => b"sheaf v1 signature: snapshot",
             Self::IndexSegment => b"sheaf v1 signature: index segment",
             Self::AuditEntry => b"sheaf v1 signature: audit entry",
+            Self::Retirement => b"sheaf v1 signature: retirement",
         }
     }
 

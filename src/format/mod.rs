@@ -15,6 +15,8 @@ pub mod keys;
 pub mod manifest;
 pub mod object;
 pub mod pack;
+pub mod retired;
+pub mod session;
 pub mod signature;
 pub mod snapshot;
 pub mod tree;

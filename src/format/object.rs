@@ -35,6 +35,10 @@ pub enum Magic {
     Snapshot = b'S',
     /// An audit entry.
     Audit = b'A',
+    /// A session: the lease of a running writer or reader.
+    Session = b'L',
+    /// A retirement: what a prune has condemned.
+    Retired = b'D',
 }
 
 impl Magic {
@@ -46,6 +50,8 @@ impl Magic {
             Self::Index => "index segment",
             Self::Snapshot => "snapshot",
             Self::Audit => "audit entry",
+            Self::Session => "session",
+            Self::Retired => "retirement",
         }
     }
 }

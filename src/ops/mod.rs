@@ -12,6 +12,8 @@ pub mod check;
 pub mod container;
 pub mod demo;
 pub mod monitor;
+pub mod prune;
+mod references;
 pub mod restore;
 pub mod session;
 pub mod stats;
@@ -121,6 +123,15 @@ pub enum OpsError {
         /// The first byte that differs.
         offset: DiskOffset,
     },
+    /// What a snapshot needs cannot be told, so that nothing may be taken away.
+    #[error("{snapshot} does not say what it needs, so that nothing can be taken away")]
+    NeedsUnknown {
+        /// The snapshot.
+        snapshot: crate::names::ObjectName,
+        /// Why.
+        #[source]
+        source: Box<RepoError>,
+    },
     /// Something in a snapshot cannot be looked at.
     #[error(transparent)]
     Browse(#[from] browse::BrowseError),
@@ -158,5 +169,9 @@ impl Cancel {
 
 /// Threads for work that the processor bounds: one a core.
 pub(crate) fn worker_count() -> usize {
+    if cfg!(feature = "simulator") {
+        // Which of several is faster would be chance.
+        return 1;
+    }
     std::thread::available_parallelism().map_or(2, std::num::NonZero::get).min(64)
 }

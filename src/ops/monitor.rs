@@ -24,6 +24,8 @@ pub enum Phase {
     CheckData,
     /// Writing files.
     Extract,
+    /// Taking away what nobody needs.
+    Prune,
 }
 
 /// Work that was done.

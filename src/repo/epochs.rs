@@ -20,6 +20,8 @@ pub(super) struct Epoch {
     trailer: Secret,
     segment: Secret,
     signature: Secret,
+    session: Secret,
+    retirement: Secret,
 }
 
 impl Epoch {
@@ -30,6 +32,8 @@ impl Epoch {
             trailer: derive::record_key(&index, RecordKind::PackTrailer),
             segment: derive::record_key(&index, RecordKind::IndexSegment),
             signature: derive::record_key(&index, RecordKind::Signature),
+            session: derive::record_key(&index, RecordKind::Session),
+            retirement: derive::record_key(&index, RecordKind::Retirement),
             index,
             dedup,
             private,
@@ -82,6 +86,8 @@ impl Epoch {
             RecordKind::PackTrailer => &self.trailer,
             RecordKind::IndexSegment => &self.segment,
             RecordKind::Signature => &self.signature,
+            RecordKind::Session => &self.session,
+            RecordKind::Retirement => &self.retirement,
         }
     }
 }

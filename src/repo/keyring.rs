@@ -34,6 +34,10 @@ pub enum Action {
     ReadSnapshots,
     /// See which snapshots there are.
     ListSnapshots,
+    /// Say in the index which packs hold what.
+    ListPacks,
+    /// Take away what no snapshot needs.
+    Prune,
     /// See all snapshots and what they need, as checking and counting does, and the keys that there are.
     KeepRepository,
     /// Make keys, and take them away.
@@ -50,6 +54,8 @@ impl Action {
             Self::Store => "back up",
             Self::ReadSnapshots => "read what is in snapshots",
             Self::ListSnapshots => "list snapshots",
+            Self::ListPacks => "add to the index",
+            Self::Prune => "prune",
             Self::KeepRepository => "see all snapshots, and the keys that there are",
             Self::ManageKeys => "manage keys",
             Self::Log => "write to the audit log",
@@ -63,6 +69,8 @@ impl Action {
             Self::Store => &[Role::Depositor, Role::Owner, Role::Admin],
             Self::ReadSnapshots => &[Role::Owner, Role::Admin],
             Self::ListSnapshots => &[Role::Owner, Role::Operator, Role::Auditor, Role::Admin],
+            Self::ListPacks => &[Role::Depositor, Role::Owner, Role::Operator, Role::Admin],
+            Self::Prune => &[Role::Operator, Role::Admin],
             Self::KeepRepository => &[Role::Operator, Role::Auditor, Role::Admin],
             Self::ManageKeys => &[Role::Admin],
             Self::Log => &Role::ALL,
@@ -171,6 +179,8 @@ impl KeyRing {
             Action::Store => newest.dedup.is_some() && !self.recipients.is_empty(),
             Action::ReadSnapshots => newest.private.is_some() && newest.dedup.is_some(),
             Action::ListSnapshots => newest.catalog.is_some() || newest.private.is_some(),
+            Action::ListPacks => self.role() != Role::Auditor,
+            Action::Prune => newest.catalog.is_some() && matches!(self.role(), Role::Operator | Role::Admin),
             Action::KeepRepository => newest.catalog.is_some(),
             Action::ManageKeys => self.authority_seed.is_some(),
             Action::Log => true,

@@ -20,9 +20,11 @@ pub mod keyring;
 pub mod open;
 pub mod packer;
 pub mod reader;
+pub mod retired;
 pub mod rotation;
 mod sealing;
 pub mod segments;
+pub mod sessions;
 mod signing;
 pub mod snapshots;
 pub mod tree;
@@ -184,6 +186,20 @@ pub enum RepoError {
     /// A config that differs from the one that the key bundle holds.
     #[error("the config is not the one that this repository was made with: it was changed or swapped")]
     ConfigChanged,
+    /// Somebody took this session for dead: what it relied on may be gone.
+    #[error(
+        "{name}, the lease of this session, is gone: it was not renewed for too long, and somebody pruned meanwhile"
+    )]
+    SessionLost {
+        /// The lease.
+        name: ObjectName,
+    },
+    /// Something that must hold a session does not.
+    #[error("this needs a session that {needs}, and there is none")]
+    NoSession {
+        /// What the session must do, as in "stores".
+        needs: &'static str,
+    },
     /// A chunk is in no pack that can be used.
     #[error("chunk {id} is missing: {}", lost_with(pack.as_ref()))]
     ChunkMissing {

@@ -12,6 +12,7 @@ use super::index::{Index, IndexReader, Location};
 use super::keyring::Domain;
 use super::open::Repository;
 use super::segments;
+use super::sessions::Session;
 use super::tree::NodeSource;
 use crate::chunk::compress::Decompressor;
 use crate::crypto::derive;
@@ -28,12 +29,34 @@ pub struct ChunkStore {
     pub index: Arc<Index>,
     cache: Arc<ChunkCache>,
     ahead: Arc<Ahead>,
+    session: Option<Arc<Session>>,
+    /// True where the index follows the repository, so that looking again may find what was not there.
+    follows: bool,
 }
 
 impl ChunkStore {
     /// A store over a repository and its index.
     pub fn new(repository: Arc<Repository>, index: Arc<Index>) -> Self {
-        Self { repository, index, cache: Arc::new(ChunkCache::new(DEFAULT_BUDGET)), ahead: Arc::default() }
+        let cache = Arc::new(ChunkCache::new(DEFAULT_BUDGET));
+        Self { repository, index, cache, ahead: Arc::default(), session: None, follows: false }
+    }
+
+    /// The same for as long as a session lasts: what a prune condemns from now on stays there until the last copy of the store is gone.
+    #[must_use]
+    pub fn during(self, session: Arc<Session>) -> Self {
+        Self { session: Some(session), ..self }
+    }
+
+    /// The session that the store holds.
+    pub const fn running(&self) -> Option<&Arc<Session>> {
+        self.session.as_ref()
+    }
+
+    /// The same, whose readers bring the index up to date once where a chunk is not where it says: what was committed, or written anew
+    /// elsewhere, since it was brought up to date last is then found.
+    #[must_use]
+    pub fn following(self) -> Self {
+        Self { follows: true, ..self }
     }
 
     /// The same with a cache of its own, of at most so many bytes.
@@ -52,7 +75,8 @@ impl ChunkStore {
     /// # Errors
     /// [`RepoError::Cache`], [`RepoError::Chunk`] without memory.
     pub fn session(&self) -> Result<ReadSession, RepoError> {
-        ReadSession::new(Arc::clone(&self.repository), &self.index)
+        let session = ReadSession::new(Arc::clone(&self.repository), &self.index)?;
+        Ok(ReadSession { looks_again: self.follows, ..session })
     }
 
     /// A source of tree nodes in a domain.
@@ -84,12 +108,20 @@ pub struct ReadSession {
     index: IndexReader,
     unpacker: Decompressor,
     sealed: Vec<u8>,
+    /// True where it has not looked again yet, and may.
+    looks_again: bool,
 }
 
 impl ReadSession {
     /// A reader over the index as it is now.
     pub(super) fn new(repository: Arc<Repository>, index: &Arc<Index>) -> Result<Self, RepoError> {
-        Ok(Self { index: index.reader()?, repository, unpacker: Decompressor::new()?, sealed: Vec::new() })
+        Ok(Self {
+            index: index.reader()?,
+            repository,
+            unpacker: Decompressor::new()?,
+            sealed: Vec::new(),
+            looks_again: false,
+        })
     }
 
     /// Where a chunk lies.
@@ -100,10 +132,25 @@ impl ReadSession {
         self.index.locate(id)
     }
 
+    /// Brings the index up to date, once; false where that was done, or may not be.
+    fn look_again(&mut self) -> Result<bool, RepoError> {
+        if !std::mem::take(&mut self.looks_again) {
+            return Ok(false);
+        }
+        let index = self.index.index();
+        index.sync(&self.repository)?;
+        self.index = index.reader()?;
+        Ok(true)
+    }
+
     /// As [`Self::locate`]; where the chunk is missing, the error names the pack that held it. That takes reading all segments,
     /// but nothing else is left to be done.
-    fn locate_to_read(&self, id: &ChunkId) -> Result<Location, RepoError> {
-        self.locate(id).map_err(|error| match error {
+    fn locate_to_read(&mut self, id: &ChunkId) -> Result<Location, RepoError> {
+        let mut located = self.locate(id);
+        if matches!(located, Err(RepoError::ChunkMissing { .. })) && self.look_again()? {
+            located = self.locate(id);
+        }
+        located.map_err(|error| match error {
             RepoError::ChunkMissing { id, .. } => {
                 RepoError::ChunkMissing { id, pack: segments::holder(&self.repository, &id) }
             }
@@ -116,9 +163,17 @@ impl ReadSession {
     /// # Errors
     /// [`RepoError::ChunkMissing`], [`RepoError::ChunkDamaged`], [`RepoError::Storage`].
     pub fn read(&mut self, domain: Domain, key: &ChunkKey) -> Result<Vec<u8>, RepoError> {
-        let location = self.locate_to_read(&derive::chunk_id(key))?;
+        let id = derive::chunk_id(key);
+        let location = self.locate_to_read(&id)?;
         let mut plain = vec![0; location.entry.plain_length as usize];
-        self.read_located(domain, key, &location, &mut plain)?;
+        match self.read_located(domain, key, &location, &mut plain) {
+            // Its pack was taken away since: then it is in another.
+            Err(RepoError::Storage(error)) if error.is_not_found() && self.look_again()? => {
+                let location = self.locate_to_read(&id)?;
+                self.read_located(domain, key, &location, &mut plain)?;
+            }
+            read => read?,
+        }
         Ok(plain)
     }
 
@@ -136,8 +191,15 @@ impl ReadSession {
     /// As [`ReadSession::read`]; [`RepoError::ChunkDamaged`] where the buffer's length is not the chunk's. The buffer
     /// must not be used after an error.
     pub fn read_into(&mut self, domain: Domain, key: &ChunkKey, plain: &mut [u8]) -> Result<(), RepoError> {
-        let location = self.locate_to_read(&derive::chunk_id(key))?;
-        self.read_located(domain, key, &location, plain)
+        let id = derive::chunk_id(key);
+        let location = self.locate_to_read(&id)?;
+        match self.read_located(domain, key, &location, plain) {
+            Err(RepoError::Storage(error)) if error.is_not_found() && self.look_again()? => {
+                let location = self.locate_to_read(&id)?;
+                self.read_located(domain, key, &location, plain)
+            }
+            read => read,
+        }
     }
 
     fn read_located(

@@ -19,6 +19,8 @@ pub(super) enum Purpose {
     Maker,
     /// The record of an audit entry.
     AuditEntry,
+    /// Who holds a session.
+    Holder,
 }
 
 impl Purpose {
@@ -28,6 +30,7 @@ impl Purpose {
             Self::KeyCard => b"sheaf v1 key card",
             Self::Maker => b"sheaf v1 maker",
             Self::AuditEntry => b"sheaf v1 audit entry",
+            Self::Holder => b"sheaf v1 session holder",
         }
     }
 }

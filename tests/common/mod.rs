@@ -15,6 +15,7 @@ pub(crate) mod sources;
 use sheaf::crypto::password::{Password, PasswordCost};
 use sheaf::disk::{DiskOffset, ReadAt};
 use sheaf::format::config::{CHUNKER_FASTCDC_2020, Chunking, ConfigRecord};
+use sheaf::format::session::SessionKind;
 use sheaf::format::snapshot::DiskFacts;
 use sheaf::ids::{ChunkId, ObjectId};
 use sheaf::names::{ObjectKind, ObjectName};
@@ -169,9 +170,14 @@ impl Fixture {
         Ok(Arc::new(Repository::open(Arc::clone(&self.storage))?.unlock(&self.password)?))
     }
 
-    /// The repository with its index brought up to date.
+    /// The repository with its index brought up to date, to read from.
     pub(crate) fn store(&self) -> Result<ChunkStore, OpsError> {
-        Ok(session::prepare(self.repository()?, &self.cache(), &Silent)?.0)
+        Ok(session::prepare(self.repository()?, SessionKind::Reads, "test", &self.cache(), &Silent)?.0)
+    }
+
+    /// The same, to store into.
+    pub(crate) fn writer(&self) -> Result<ChunkStore, OpsError> {
+        Ok(session::prepare(self.repository()?, SessionKind::Writes, "test", &self.cache(), &Silent)?.0)
     }
 
     /// Backs a disk up under this stick's name.
@@ -187,7 +193,7 @@ impl Fixture {
         monitor: &dyn Monitor,
         cancel: &Cancel,
     ) -> Result<BackupReport, OpsError> {
-        backup(&self.store()?, disk, &BackupPlan::none(disk), self.request(stick), monitor, cancel)
+        backup(&self.writer()?, disk, &BackupPlan::none(disk), self.request(stick), monitor, cancel)
     }
 
     /// As [`Self::backup`], divided as a plan says.
@@ -197,10 +203,11 @@ impl Fixture {
         disk: &dyn ReadAt,
         plan: &BackupPlan,
     ) -> Result<BackupReport, OpsError> {
-        backup(&self.store()?, disk, plan, self.request(stick), &Silent, &Cancel::default())
+        backup(&self.writer()?, disk, plan, self.request(stick), &Silent, &Cancel::default())
     }
 
-    fn request(&self, stick: &str) -> BackupRequest {
+    /// What a snapshot of this stick is to say of itself.
+    pub(crate) fn request(&self, stick: &str) -> BackupRequest {
         let second = self.clock.fetch_add(1, Ordering::Relaxed);
         BackupRequest {
             stick: stick.to_owned(),

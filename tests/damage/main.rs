@@ -21,6 +21,7 @@ use common::{CHEAP, Fixture, chain, password};
 use sheaf::crypto::derive::object_id;
 use sheaf::crypto::password::Password;
 use sheaf::format::pack::PackKind;
+use sheaf::format::session::SessionKind;
 use sheaf::ids::ObjectId;
 use sheaf::names::{ObjectKind, ObjectName};
 use sheaf::ops::check::{Depth, Finding};
@@ -195,7 +196,7 @@ fn a_missing_pack_is_told_each_time_and_used_again_when_it_is_back() {
     let machine = Fixture::open(medium.clone());
     let missing = || {
         let repository = machine.repository().expect("sound");
-        prepare(repository, &machine.cache(), &Silent).expect("an index").1.missing_packs
+        prepare(repository, SessionKind::Reads, "test", &machine.cache(), &Silent).expect("an index").1.missing_packs
     };
     assert_eq!(missing(), []);
     let name = scene.named("red data");

@@ -16,8 +16,10 @@ use sheaf::format::config::{Chunking, Config, ConfigRecord};
 use sheaf::format::index::{IndexSegment, IndexedPack};
 use sheaf::format::keys::{KeyRecord, Protection, encode_outer};
 use sheaf::format::manifest::{HoleKind, MapRecord, StreamKind};
-use sheaf::format::object::{Header, Magic, SEALED_TO_PREFIX, SealedTo};
+use sheaf::format::object::{HEADER_LENGTH, Header, Magic, SEALED_TO_PREFIX, SealedTo};
 use sheaf::format::pack::{Footer, PACK_HEADER_LENGTH, PackEntry, PackKind, encode_header, encode_listing};
+use sheaf::format::retired::Retirement;
+use sheaf::format::session::{HolderRecord, SessionKind, SessionRecord};
 use sheaf::format::signature::{MAKER_LENGTH, SignatureBlock};
 use sheaf::format::snapshot::{self, Counts, DiskFacts, OperatorRecord, PrivateRecord, RecipientSlot};
 use sheaf::format::tree::{TreeEntry, TreeNode, TreeRoot};
@@ -29,6 +31,8 @@ pub(crate) const INFO: &[u8] = b"sheaf v1 snapshot content key";
 pub(crate) const ESCROW_INFO: &[u8] = b"sheaf v1 bundle escrow";
 /// `info` of HPKE for the key of an audit record.
 pub(crate) const AUDIT_INFO: &[u8] = b"sheaf v1 audit entry";
+/// `info` of HPKE for the key of a session's holder.
+pub(crate) const HOLDER_INFO: &[u8] = b"sheaf v1 session holder";
 /// `info` of HPKE for the key of a maker's certificate.
 pub(crate) const MAKER_INFO: &[u8] = b"sheaf v1 maker";
 /// `info` of HPKE for the key of a card.
@@ -80,6 +84,10 @@ pub(crate) fn maker_certificate_key() -> Secret {
     Secret::new([0x99; 32])
 }
 
+pub(crate) fn holder_key() -> Secret {
+    Secret::new([0xcc; 32])
+}
+
 pub(crate) fn authority_seed() -> Secret {
     Secret::new([0x66; 32])
 }
@@ -118,6 +126,32 @@ pub(crate) fn audit_record(snapshot: &ObjectId) -> AuditRecord {
         key: None,
         detail: Some("ana".to_owned()),
         bundle: None,
+    }
+}
+
+/// The retirement of the example: of this pack and this segment.
+pub(crate) fn retirement(pack: ObjectId, segment: ObjectId) -> Retirement {
+    Retirement::new(TIME_MS.unsigned_abs() + 86_400_000, vec![pack], vec![segment])
+}
+
+/// Who holds the example's session.
+pub(crate) fn holder_record() -> HolderRecord {
+    HolderRecord {
+        host: "desk".to_owned(),
+        process: 4711,
+        command: "backup".to_owned(),
+        began_ms: TIME_MS + 86_400_012,
+    }
+}
+
+/// The record of the example's session, which knows this retirement.
+pub(crate) fn session_record(retirement: &ObjectId, holder: Vec<u8>) -> SessionRecord {
+    SessionRecord {
+        nonce: [0xdd; 32].into(),
+        renewal: 1,
+        kind: SessionKind::Writes as u8,
+        known: retirement.as_bytes().to_vec().into(),
+        holder: holder.into(),
     }
 }
 
@@ -312,6 +346,9 @@ pub(crate) struct Given<'a> {
     pub(crate) snapshot_maker: &'a dyn Fn(&[u8]) -> SealedKey,
     pub(crate) index_maker: &'a dyn Fn(&[u8]) -> SealedKey,
     pub(crate) audit_maker: &'a dyn Fn(&[u8]) -> SealedKey,
+    pub(crate) retired_maker: &'a dyn Fn(&[u8]) -> SealedKey,
+    /// The key of the session's holder, sealed with the session's nonce as associated data.
+    pub(crate) holder: &'a dyn Fn(&[u8]) -> SealedKey,
     /// The key of the audit record, sealed with the hash of what is before it as associated data.
     pub(crate) audit: &'a dyn Fn(&[u8]) -> SealedKey,
 }
@@ -332,6 +369,10 @@ pub(crate) struct Repository {
     pub(crate) private: PrivateRecord,
     pub(crate) snapshot: Vec<u8>,
     pub(crate) audit: Vec<u8>,
+    pub(crate) retirement: Retirement,
+    pub(crate) retired: Vec<u8>,
+    pub(crate) session_record: SessionRecord,
+    pub(crate) session: Vec<u8>,
     packed: Vec<u8>,
     recipient_aad: [u8; 32],
 }
@@ -466,6 +507,21 @@ impl Repository {
         let SealedKey { encapsulated, ciphertext } = (given.audit)(associated.as_bytes());
         let body = SealedTo { encapsulated, ciphertext, sealed: &sealed }.encode();
         let audit = signed(&[&bound[..], &body].concat(), Purpose::AuditEntry, 0xaf, given.audit_maker);
+
+        let retirement = retirement(segment.packs[0].id, derive::object_id(&index));
+        let header = Header::new(repository()).encode(Magic::Retired);
+        let key = derive::record_key(&index_key(), RecordKind::Retirement);
+        let retired = [&header[..], &seal(key.expose(), 0xb0, &header, &retirement.encode())].concat();
+        let retired = signed(&retired, Purpose::Retirement, 0xb1, given.retired_maker);
+
+        let nonce = [0xdd; 32];
+        let sealed = seal(holder_key().expose(), 0xb2, &nonce, &holder_record().encode());
+        let SealedKey { encapsulated, ciphertext } = (given.holder)(&nonce);
+        let holder = SealedTo { encapsulated, ciphertext, sealed: &sealed }.encode();
+        let session_record = session_record(&derive::object_id(&retired), holder);
+        let header = Header::new(repository()).encode(Magic::Session);
+        let key = derive::record_key(&index_key(), RecordKind::Session);
+        let session = [&header[..], &seal(key.expose(), 0xb3, &header, &session_record.encode())].concat();
         Self {
             config,
             key_record,
@@ -481,6 +537,10 @@ impl Repository {
             private,
             snapshot,
             audit,
+            retirement,
+            retired,
+            session_record,
+            session,
             packed,
             recipient_aad,
         }
@@ -606,7 +666,19 @@ impl Repository {
         audit.extend(signature_parts(&self.audit[record_end..]));
         let audit_names = ["time", "action", "result", "host", "snapshots", "key", "detail", "bundle"];
 
+        let table = [("time", 8), ("pack count", 4), ("segment count", 4), ("pack", 32), ("segment", 32)];
+        let retired_end = HEADER_LENGTH + self.retirement.encode().len() + aead::OVERHEAD;
+        let mut retired = parts(&self.retired[..retired_end], &header(&SEALED));
+        retired.extend(signature_parts(&self.retired[retired_end..]));
+        let session_names = ["nonce", "renewal", "kind", "known", "holder"];
+        let holder_names = ["host", "process", "command", "began"];
+
         vec![
+            example("retired", "retired-example", parts(&self.retirement.encode(), &table)),
+            example("retired", "retired-object-example", retired),
+            example("session", "session-holder-example", pairs(&holder_record().encode(), &holder_names)),
+            example("session", "session-record-example", pairs(&self.session_record.encode(), &session_names)),
+            example("session", "session-example", parts(&self.session, &header(&SEALED))),
             example("audit", "audit-example", audit),
             example("audit", "audit-record-example", pairs(&record, &audit_names)),
             example("object", "object-example", parts(&self.index[..32], &HEADER)),

@@ -28,10 +28,12 @@ use sheaf::format::keys::{KeyRecord, Protection, SealedBundle};
 use sheaf::format::manifest::{DiskMap, HoleKind, MapRecord, Origin, Segment};
 use sheaf::format::object::{HEADER_LENGTH, Magic, SealedObject, SealedTo};
 use sheaf::format::pack::{self, Footer, PackEntry, PackKind};
+use sheaf::format::retired::Retirement;
+use sheaf::format::session::{HolderRecord, SessionKind, SessionRecord};
 use sheaf::format::signature::{self, SignatureBlock};
 use sheaf::format::snapshot::{OperatorRecord, PrivateRecord, RecipientSlot, SnapshotObject};
 use sheaf::format::tree::{self, TreeEntry, TreeNode, TreeRoot};
-use sheaf::format::{FormatError, audit, config, index, keys, manifest, object, snapshot};
+use sheaf::format::{FormatError, audit, config, index, keys, manifest, object, retired, session, snapshot};
 use sheaf::ids::{ChunkId, ChunkKey, RecipientId, to_hex};
 use sheaf::names::{ObjectKind, ObjectName};
 use std::collections::{BTreeMap, BTreeSet};
@@ -103,6 +105,8 @@ fn repository() -> Repository {
             let AuditObject { body, .. } = AuditObject::decode(object).expect("decodes");
             SealedKey { encapsulated: body.encapsulated, ciphertext: body.ciphertext }
         },
+        retired_maker: &|_| maker("retired-object-example"),
+        holder: &|_| key(&SessionRecord::decode(&shown("session-record-example")).expect("decodes").holder),
     })
 }
 
@@ -234,6 +238,8 @@ fn constants_of_the_chapters_are_those_of_the_code() {
             pack::CHUNK_OVERHEAD;
         "index": index::MAX_LENGTH;
         "audit": audit::MAX_LENGTH, audit::MAX_PREVIOUS;
+        "session": session::MAX_LENGTH;
+        "retired": retired::MAX_LENGTH;
         "signature": signature::MAKER_LENGTH, signature::MAX_BLOCK_LENGTH;
         "tree": tree::ENTRY_LENGTH, tree::MAX_DEPTH, tree::MIN_ENTRIES, tree::MAX_ENTRIES, tree::CLOSING_MASK;
         "manifest": manifest::RECORD_LENGTH, manifest::MAX_RECORDS;
@@ -301,7 +307,16 @@ fn object_the_header() {
     assert_eq!((header.optional_features, bytes.len()), (0, HEADER_LENGTH));
     assert_eq!(header.encode(Magic::Index)[..], bytes);
     let rows = tables(&chapters()["object"], &["byte 5", "kind"]).remove(0);
-    let kinds = [Magic::Config, Magic::Key, Magic::Pack, Magic::Index, Magic::Snapshot, Magic::Audit];
+    let kinds = [
+        Magic::Config,
+        Magic::Key,
+        Magic::Pack,
+        Magic::Index,
+        Magic::Snapshot,
+        Magic::Audit,
+        Magic::Session,
+        Magic::Retired,
+    ];
     assert_eq!(rows.len(), kinds.len());
     for (row, kind) in rows.iter().zip(kinds) {
         assert_eq!(row[0], format!("{:02x} `{}`", kind as u8, char::from(kind as u8)));
@@ -411,6 +426,8 @@ fn keys_every_derivation_has_its_known_answer() {
         ("sheaf v1 2026-11 pack trailer", to_hex(derive::record_key(&secret, RecordKind::PackTrailer).expose())),
         ("sheaf v1 2026-11 index segment", to_hex(derive::record_key(&secret, RecordKind::IndexSegment).expose())),
         ("sheaf v1 2026-11 signature", to_hex(derive::record_key(&secret, RecordKind::Signature).expose())),
+        ("sheaf v1 2026-11 session", to_hex(derive::record_key(&secret, RecordKind::Session).expose())),
+        ("sheaf v1 2026-11 retirement", to_hex(derive::record_key(&secret, RecordKind::Retirement).expose())),
         ("sheaf v1 2026-11 rotation: index key", rotated(Rotated::IndexKey)),
         ("sheaf v1 2026-11 rotation: dedup secret", rotated(Rotated::DedupSecret)),
         ("sheaf v1 2026-11 rotation: admins' key", rotated(Rotated::AdminsKey)),
@@ -699,6 +716,48 @@ fn audit_the_entry_opens_and_is_signed() {
     assert_eq!(verified(&bytes, Purpose::AuditEntry, &keys), object);
 }
 
+#[test]
+fn retired_the_table_opens_and_is_signed() {
+    let bytes = shown("retired-object-example");
+    let (object, _) = SignatureBlock::split(&bytes).expect("a signature");
+    let sealed = SealedObject::decode(Magic::Retired, object).expect("decodes").sealed;
+    let key = derive::record_key(&examples::index_key(), RecordKind::Retirement);
+    let opened = aead::open(key.expose(), &object[..32], sealed).expect("opened");
+    assert_eq!(opened, shown("retired-example"));
+    let retirement = Retirement::decode(&opened).expect("decodes");
+    let [pack, segment] = ["pack-example", "index-object-example"].map(|name| derive::object_id(&shown(name)));
+    assert_eq!((&retirement.packs[..], &retirement.segments[..]), (&[pack][..], &[segment][..]));
+    assert_eq!(retirement.time_ms, 1_795_086_400_000);
+    assert_eq!(retirement.encode(), opened);
+    let keys = KeyRecord::decode(&shown("keys-record-example")).expect("decodes");
+    assert_eq!(verified(&bytes, Purpose::Retirement, &keys), object);
+}
+
+#[test]
+fn session_the_lease_opens_with_the_index_key_and_its_holder_with_the_catalog_key() {
+    let bytes = shown("session-example");
+    let sealed = SealedObject::decode(Magic::Session, &bytes).expect("decodes").sealed;
+    let key = derive::record_key(&examples::index_key(), RecordKind::Session);
+    let opened = aead::open(key.expose(), &bytes[..32], sealed).expect("opened");
+    assert_eq!(opened, shown("session-record-example"));
+    let record = SessionRecord::decode(&opened).expect("decodes");
+    assert_eq!((*record.nonce, record.renewal, record.kind), ([0xdd; 32], 1, SessionKind::Writes as u8));
+    let retirement = derive::object_id(&shown("retired-object-example"));
+    assert_eq!(record.known().collect::<Vec<_>>(), [retirement]);
+    assert_eq!(record.encode(), opened);
+    let holder = open_with(&examples::catalog().0, examples::HOLDER_INFO, &record.nonce[..], &record.holder);
+    assert_eq!(holder, shown("session-holder-example"));
+    let holder = HolderRecord::decode(&holder).expect("decodes");
+    assert_eq!(holder, examples::holder_record());
+    assert_eq!((holder.host.as_str(), holder.process, holder.command.as_str()), ("desk", 4711, "backup"));
+
+    let kinds = [(SessionKind::Writes, "stores"), (SessionKind::Reads, "reads"), (SessionKind::Prunes, "prunes")];
+    for (kind, says) in kinds {
+        let says = format!("{}: it {says}", kind as u8);
+        assert!(chapters()["session"].contains(&says), "session.md does not say {says}");
+    }
+}
+
 /// The whole way, with nothing but the password and the objects that the chapters show.
 #[test]
 fn the_example_repository_restores_from_its_password() {
@@ -797,7 +856,7 @@ fn the_example_repository_restores_from_its_password() {
 // --- Writing -------------------------------------------------------------------------------------------
 
 /// The seeds of each fuzz target: the examples that are its structures in the clear.
-const SEEDS: [(&str, &[&str]); 9] = [
+const SEEDS: [(&str, &[&str]); 11] = [
     ("config", &["config-example"]),
     ("key_bundle", &["keys-example", "keys-record-example", "certificate-example", "certificate-record-example"]),
     ("pack", &["pack-example", "pack-meta-example", "pack-listing-example"]),
@@ -807,6 +866,8 @@ const SEEDS: [(&str, &[&str]); 9] = [
     ("snapshot", &["snapshot-example", "snapshot-operator-example", "snapshot-private-example"]),
     ("names", &["names-example"]),
     ("audit_entry", &["audit-example", "audit-record-example"]),
+    ("session", &["session-example", "session-record-example", "session-holder-example"]),
+    ("retired", &["retired-object-example", "retired-example"]),
 ];
 
 /// The files of `fuzz/seeds` with their bytes.
@@ -928,6 +989,12 @@ fn write_the_examples() {
     let snapshot_maker = |associated: &[u8]| maker("snapshot-example", associated);
     let index_maker = |associated: &[u8]| maker("index-object-example", associated);
     let audit_maker = |associated: &[u8]| maker("audit-example", associated);
+    let retired_maker = |associated: &[u8]| maker("retired-object-example", associated);
+    let holder = |associated: &[u8]| {
+        let record = SessionRecord::decode(&shown("session-record-example")).ok();
+        let text = record.as_ref().map(|record| &record.holder[..]);
+        key(text, examples::HOLDER_INFO, associated, examples::holder_key())
+    };
     let given = Given {
         frame,
         slot: &slot,
@@ -938,6 +1005,8 @@ fn write_the_examples() {
         index_maker: &index_maker,
         audit_maker: &audit_maker,
         audit: &audit,
+        retired_maker: &retired_maker,
+        holder: &holder,
     };
     let repository = Repository::build(&given);
     for example in repository.examples() {

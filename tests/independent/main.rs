@@ -21,6 +21,7 @@ use std::process::{Command, Output, Stdio};
 use tempfile::TempDir;
 
 mod roles;
+mod sessions;
 
 const PASSWORD: &str = "correct horse battery staple";
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/independent");
@@ -311,6 +312,8 @@ fn a_chapter_that_says_something_else_is_noticed() {
         ("names", "sessions/4d", "session/4d"),
         ("object", "1 | kind", "1 | kind |\n\n```hex name=object-new\n0000  00\n```\n\n| "),
         ("pack", "at 64, 181", "at 64, 182"),
+        ("retired", "A retirement of 1 795", "A retirement of 1 796"),
+        ("session", "Process 4711", "Process 4712"),
         ("signature", "signature: index segment", "signature: segment"),
         ("snapshot", "394 559", "394 560"),
         ("tree", "spans 5 and 4096", "spans 5 and 4097"),

@@ -3,6 +3,7 @@
 
     restore.py REPOSITORY SNAPSHOT-ID-PREFIX OUT    writes the disk of a snapshot
     restore.py REPOSITORY --audit                   proves the log, and prints an entry a line, as JSON
+    restore.py REPOSITORY --running                 proves sessions and retirements, and prints each as a line of JSON
     restore.py --vectors [FORMAT-SPEC]              compares with the examples and known answers of the chapters
     restore.py --damage [FORMAT-SPEC]               changes every byte of the example repository and asks for its disk
 
@@ -30,6 +31,8 @@ from reader.base import CONFIG_MAX, Refused, Storage, must, name_of, open_config
 from reader.chunks import Chunks
 from reader.damage import damage
 from reader.keys import find_keys, protection_of
+from reader.retired import RETIRED_MAX, open_retirement
+from reader.session import SESSION_MAX, open_session
 from reader.snapshot import SNAPSHOT_MAX, open_operator_part, open_snapshot, read_references, split_snapshot
 from reader.trees import read_disk_map, walk
 from reader.vectors import compare
@@ -107,20 +110,42 @@ def audit(storage, mine):
         yield json.dumps(line)
 
 
+def running(storage, mine):
+    """The leases and retirements that are there. A restore passes over both."""
+    config = open_config(storage.read("config", CONFIG_MAX))
+    keys = find_keys(storage, config, mine)
+    for identity in storage.list("sessions"):
+        what = name_of("sessions", identity)
+        session, holder = open_session(storage.read_named("sessions", identity, SESSION_MAX), config.repository, keys, what)
+        line = {"session": session.nonce.hex(), "renewal": session.renewal, "kind": session.kind}
+        line["known"] = [known.hex() for known in session.known]
+        if holder:
+            line |= {"host": holder.host, "process": holder.process, "command": holder.command, "began": holder.began}
+        yield json.dumps(line)
+    for identity in storage.list("retired"):
+        what = name_of("retired", identity)
+        found = open_retirement(storage.read_named("retired", identity, RETIRED_MAX), config.repository, keys, what)
+        condemned = {"packs": [pack.hex() for pack in found.packs], "segments": [segment.hex() for segment in found.segments]}
+        yield json.dumps({"retirement": identity.hex(), "time": found.time} | condemned)
+
+
+LISTS = {"--audit": audit, "--running": running}
+
+
 def main(arguments):
     if arguments[:1] == ["--vectors"] and len(arguments) <= 2:
         return compare(restore, *arguments[1:])
     if arguments[:1] == ["--damage"] and len(arguments) <= 2:
-        return damage(restore, audit, *arguments[1:])
-    wants_log = len(arguments) == 2 and arguments[1] == "--audit"
-    if len(arguments) != 3 and not wants_log:
+        return damage(restore, audit, running, *arguments[1:])
+    wanted = LISTS.get(arguments[1]) if len(arguments) == 2 else None
+    if len(arguments) != 3 and not wanted:
         print(__doc__, file=sys.stderr)
         return 2
     try:
         mine = protection_of(os.environb.get(b"SHEAF_PASSWORD", b""), os.environ.get("SHEAF_KEY_FILE"))
         storage = Storage(arguments[0])
-        if wants_log:
-            lines = list(audit(storage, mine))
+        if wanted:
+            lines = list(wanted(storage, mine))
         else:
             lines = [restore(storage, *arguments[1:], mine)]
         for line in lines:

@@ -140,7 +140,7 @@ pub(crate) fn run(context: &Context, args: Backup) -> Result<u8, Failure> {
     if args.tags.iter().any(|tag| tag.trim().is_empty() || tag.contains(char::is_control)) {
         return Err(Failure::usage("a tag must not be empty, and has no control characters"));
     }
-    let store = context.store(Action::Store)?;
+    let store = context.store(Action::Store, "backup")?;
     context.begin(&store.repository, AuditRecord::BACKUP);
     context.note(|entry| entry.detail(stick.clone()));
     let plan = match args.layout {

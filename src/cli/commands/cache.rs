@@ -5,6 +5,7 @@ use crate::cli::context::Context;
 use crate::cli::failure::{DONE, Failure};
 use crate::cli::output::{self, bytes, count};
 use serde::Serialize;
+use sheaf::format::session::SessionKind;
 use sheaf::ids::RepositoryId;
 use sheaf::ops::session;
 use sheaf::repo::keyring::Action;
@@ -78,7 +79,8 @@ fn drop_folder(path: &Path) -> Result<(), Failure> {
 fn rebuild(context: &Context) -> Result<u8, Failure> {
     let repository = context.open(Action::Log)?;
     drop_folder(&session::index_folder(&context.cache(), repository.id()))?;
-    let (store, report) = session::prepare(repository, &context.cache(), &context.progress)?;
+    let (store, report) =
+        session::prepare(repository, SessionKind::Reads, "cache", &context.cache(), &context.progress)?;
     let chunks = store.index.chunk_count()?;
     if context.global.json {
         output::json(&serde_json::json!({

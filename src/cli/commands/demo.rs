@@ -7,6 +7,7 @@ use crate::cli::output::{self, bytes};
 use sheaf::crypto::password::{Password, PasswordCost};
 use sheaf::disk::ReadAt;
 use sheaf::format::config::{Chunking, Config, ConfigRecord};
+use sheaf::format::session::SessionKind;
 use sheaf::format::snapshot::DiskFacts;
 use sheaf::image::RawDisk;
 use sheaf::layout::Keep;
@@ -72,7 +73,7 @@ fn demo(context: &Context, folder: &Path) -> Result<(), Failure> {
     let repository = Arc::new(Repository::init(Arc::new(LocalStorage::create(&repo)?), options, &password)?);
     context.say(&format!("Made an encrypted repository: {}", repo.display()));
 
-    let (store, _) = session::prepare(Arc::clone(&repository), &cache, &Silent)?;
+    let (store, _) = session::prepare(Arc::clone(&repository), SessionKind::Writes, "demo", &cache, &Silent)?;
     let first = back_up(context, &store, &stick, "first backup: ")?;
     std::fs::copy(&stick, folder.join("stick-before.img")).map_err(failed)?;
     use_stick(&stick).map_err(failed)?;

@@ -43,7 +43,7 @@ struct Difference {
 }
 
 pub(crate) fn run(context: &Context, args: &Diff) -> Result<u8, Failure> {
-    let store = context.store(Action::ReadSnapshots)?;
+    let store = context.store(Action::ReadSnapshots, "diff")?;
     let (old, new) = (look::open(&store, &args.old)?, look::open(&store, &args.new)?);
     let mut problems = Vec::new();
     let mut changes = Vec::new();

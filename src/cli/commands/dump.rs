@@ -18,7 +18,7 @@ pub(crate) fn run(context: &Context, args: &Dump) -> Result<u8, Failure> {
             "the file's bytes go to standard output, which `--json` needs: name a file with --to",
         ));
     }
-    let store = context.store(Action::ReadSnapshots)?;
+    let store = context.store(Action::ReadSnapshots, "dump")?;
     context.begin(&store.repository, "dump");
     context.note(|entry| entry.detail(args.target.clone()));
     let looked = look::open(&store, &args.target)?;

@@ -9,7 +9,7 @@ use sheaf::ops::browse::{BrowseError, ExtractRequest, Found, Target, extract};
 use sheaf::repo::keyring::Action;
 
 pub(crate) fn run(context: &Context, args: &Extract) -> Result<u8, Failure> {
-    let store = context.store(Action::ReadSnapshots)?;
+    let store = context.store(Action::ReadSnapshots, "extract")?;
     context.begin(&store.repository, "extract");
     context.note(|entry| entry.detail(args.target.clone()));
     let looked = look::open(&store, &args.target)?;

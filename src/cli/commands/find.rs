@@ -43,7 +43,7 @@ type Hits = BTreeMap<(String, String), (String, BTreeMap<(Option<Moment>, u64), 
 
 pub(crate) fn run(context: &Context, args: &Find) -> Result<u8, Failure> {
     let pattern = Pattern::new(&args.pattern);
-    let store = context.store(Action::ReadSnapshots)?;
+    let store = context.store(Action::ReadSnapshots, "find")?;
     let list = snapshots::list(&store.repository)?;
     let mut problems: Vec<String> =
         list.damaged.iter().map(|(name, error)| format!("{name} cannot be searched: {}", chain(error))).collect();

@@ -30,7 +30,7 @@ struct Listing {
 }
 
 pub(crate) fn run(context: &Context, args: &Ls) -> Result<u8, Failure> {
-    let looked = look::open(&context.store(Action::ReadSnapshots)?, &args.target)?;
+    let looked = look::open(&context.store(Action::ReadSnapshots, "ls")?, &args.target)?;
     let mut ls = Lister { context, args, looked: &looked, entries: Vec::new(), problems: Vec::new() };
     context.progress_end();
     let mut volumes = Vec::new();

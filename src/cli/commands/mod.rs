@@ -15,6 +15,7 @@ mod look;
 mod ls;
 #[cfg(target_os = "linux")]
 mod mount;
+pub(crate) mod prune;
 mod restore;
 mod serve_nbd;
 mod snapshots;
@@ -49,6 +50,7 @@ fn dispatch(context: &Context, command: Command) -> Result<u8, Failure> {
         Command::Mount(args) => mount::run(context, &args),
         Command::ServeNbd(args) => serve_nbd::run(context, &args),
         Command::Audit(args) => audit::run(context, &args),
+        Command::Prune(args) => prune::run(context, &args),
         Command::Check(args) => check::run(context, &args),
         Command::Key(args) => key::run(context, args.action),
         Command::Stats(args) => stats::run(context, &args),

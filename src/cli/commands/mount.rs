@@ -24,7 +24,7 @@ use std::io::Write;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 pub(crate) fn run(context: &Context, args: &MountArgs) -> Result<u8, Failure> {
-    let store = context.store(Action::ReadSnapshots)?.with_cache(args.memory.saturating_mul(1 << 20));
+    let store = context.store(Action::ReadSnapshots, "mount")?.with_cache(args.memory.saturating_mul(1 << 20));
     context.begin(&store.repository, "mount");
     let library = Library {
         store,

@@ -15,7 +15,7 @@ use std::time::Instant;
 
 pub(crate) fn run(context: &Context, args: &Restore) -> Result<u8, Failure> {
     let began = Instant::now();
-    let store = context.store(Action::ReadSnapshots)?;
+    let store = context.store(Action::ReadSnapshots, "restore")?;
     context.begin(&store.repository, "restore");
     context.note(|entry| entry.detail(args.to.display().to_string()));
     let snapshot = snapshots::resolve(&store.repository, &args.snapshot)?;

@@ -31,7 +31,7 @@ pub(crate) fn run(context: &Context, args: &ServeNbd) -> Result<u8, Failure> {
         (Some(chain), Some(key)) => Some(Tls::from_pem(chain, key, args.tls_client_ca.as_deref())?),
         _ => None,
     };
-    let store = context.store(Action::ReadSnapshots)?.with_cache(args.memory.saturating_mul(1 << 20));
+    let store = context.store(Action::ReadSnapshots, "serve-nbd")?.with_cache(args.memory.saturating_mul(1 << 20));
     context.begin(&store.repository, "serve-nbd");
     let mut exports = Vec::new();
     for name in &args.snapshots {

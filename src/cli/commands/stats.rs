@@ -44,7 +44,7 @@ struct OneStick<'a> {
 
 fn one_stick(context: &Context, stick: &str) -> Result<u8, Failure> {
     let StickStats { snapshots, bytes_logical, chunks, bytes_alone, bytes_own } =
-        stick_stats(&context.store(Action::KeepRepository)?, stick, &context.cancel)?;
+        stick_stats(&context.store(Action::KeepRepository, "stats")?, stick, &context.cancel)?;
     if snapshots == 0 {
         return Err(Failure {
             status: NOT_FOUND,
@@ -71,7 +71,7 @@ pub(crate) fn run(context: &Context, args: &StatsArgs) -> Result<u8, Failure> {
         return one_stick(context, stick);
     }
     let Stats { snapshots, sticks, bytes_logical, bytes_unique, bytes_stored, chunks, packs, objects, counts } =
-        stats(&context.store(Action::KeepRepository)?)?;
+        stats(&context.store(Action::KeepRepository, "stats")?)?;
     if context.global.json {
         let objects =
             objects.iter().map(|(kind, count, bytes)| Kind { kind: kind.folder(), count: *count, bytes: *bytes });

@@ -2,11 +2,13 @@
 //!
 //! Always true here:
 //! - Of several threads that claim one chunk at once, exactly one is told that it is new and must store it.
+//! - A chunk that is only in a pack that the session knows to be condemned counts as new.
 //! - Memory is bounded: claims are forgotten one publication after they came into the index.
 
 use crate::ids::ChunkId;
 use crate::repo::RepoError;
 use crate::repo::index::{Index, IndexReader};
+use crate::repo::sessions::Session;
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -14,6 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 #[derive(Debug)]
 pub(super) struct Known {
     index: Arc<Index>,
+    session: Arc<Session>,
     claims: Mutex<Claims>,
 }
 
@@ -25,8 +28,8 @@ struct Claims {
 }
 
 impl Known {
-    pub(super) fn new(index: Arc<Index>) -> Self {
-        Self { index, claims: Mutex::default() }
+    pub(super) fn new(index: Arc<Index>, session: Arc<Session>) -> Self {
+        Self { index, session, claims: Mutex::default() }
     }
 
     /// A state of the index to ask; open a new one for each batch.
@@ -36,7 +39,7 @@ impl Known {
 
     /// True when the chunk is new: the caller must store it. Everybody who asks later is told that it is known.
     pub(super) fn claim(&self, reader: &IndexReader, id: ChunkId) -> Result<bool, RepoError> {
-        if reader.contains(&id)? {
+        if reader.contains_outside(&id, self.session.condemned().packs())? {
             return Ok(false);
         }
         let mut claims = self.claims.lock().unwrap_or_else(PoisonError::into_inner);

@@ -9,6 +9,7 @@
 //! The pipeline: reader → cutter → workers (hash, look up, compress, seal) → this thread (order, trees, packs) → writer.
 
 mod blocks;
+mod commit;
 mod cutting;
 mod known;
 mod manifest;
@@ -17,18 +18,20 @@ mod plan;
 mod reading;
 mod store;
 
+use crate::crypto::randomness;
 use crate::disk::{Extent, ReadAt};
 use crate::format::snapshot::{Counts, DiskFacts, OperatorRecord, PrivateRecord};
 use crate::ids::ObjectId;
 use crate::ops::monitor::{Monitor, Phase};
 use crate::ops::{Cancel, OpsError};
+use crate::repo::RepoError;
 use crate::repo::keyring::Action;
 use crate::repo::reader::ChunkStore;
-use crate::repo::snapshots;
 use known::Known;
 use pipeline::Pipeline;
 pub use plan::BackupPlan;
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 use store::PackStore;
 
 /// What a snapshot is to say of itself.
@@ -89,13 +92,18 @@ pub fn backup(
 ) -> Result<BackupReport, OpsError> {
     store.repository.keys().require(Action::Store)?;
     let began = Instant::now();
-    let packs_adopted = store::publish_adopted(store)?;
-    let known = Known::new(store.index.clone());
+    let session = store.running().ok_or(RepoError::NoSession { needs: "stores" })?;
+    let packs_adopted = store::publish_adopted(store, session)?;
+    let known = Known::new(store.index.clone(), Arc::clone(session));
     let (mut packs, writer) = PackStore::new(store, &known);
     monitor.begin(Phase::Backup, Some(source.size()));
     let pipeline = Pipeline { store, known: &known, source, plan, source_name: &request.disk.source, monitor, cancel };
     let stored = std::thread::scope(|scope| {
-        scope.spawn(move || store::write_packs(store, &writer));
+        let randomness = randomness::fork();
+        scope.spawn(move || {
+            randomness.enter();
+            store::write_packs(store, &writer);
+        });
         let stored = pipeline.run(&mut packs);
         let finished = match &stored {
             // Somebody stopped us, or the source did: what was read so far is worth keeping for the next run.
@@ -110,7 +118,9 @@ pub fn backup(
     })?;
     cancel.check()?;
     let pipeline::Stored { counts, roots, unreadable } = stored;
-    let duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+    // In a simulator everything follows from a seed.
+    let elapsed = if cfg!(feature = "simulator") { Duration::ZERO } else { began.elapsed() };
+    let duration_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
     let counts = Counts { bytes_stored: packs.bytes_stored, duration_ms, ..counts };
     let mut tags = request.tags;
     tags.sort_unstable();
@@ -130,6 +140,6 @@ pub fn backup(
     let maker = store.repository.keys().certificate_bytes().to_vec().into();
     let disk = DiskFacts { volumes: plan.records(), ..request.disk };
     let private = PrivateRecord { data: roots.data, map: roots.map, disk, operator, maker };
-    let snapshot = snapshots::commit(&store.repository, &private)?;
+    let snapshot = commit::commit(store, session, &private)?;
     Ok(BackupReport { snapshot, counts, packs_written: packs.packs_written, packs_adopted, unreadable })
 }

@@ -14,7 +14,7 @@ use super::manifest::{ManifestWriter, MetaStore, Roots};
 use super::plan::BackupPlan;
 use super::store::PackStore;
 use crate::chunk::compress::Compressor;
-use crate::crypto::derive;
+use crate::crypto::{derive, randomness};
 use crate::disk::{Extent, ReadAt};
 use crate::format::pack::{PackEntry, PackKind};
 use crate::format::snapshot::Counts;
@@ -87,7 +87,9 @@ impl Pipeline<'_> {
             });
             for _ in 0..worker_count() {
                 let (batches, done_sender) = (batches.clone(), done_sender.clone());
+                let randomness = randomness::fork();
                 scope.spawn(move || {
+                    randomness.enter();
                     if let Err(error) = self.sort(&batches, &done_sender) {
                         _ = done_sender.send(Err(error));
                     }

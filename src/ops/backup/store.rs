@@ -13,6 +13,7 @@ use crate::repo::RepoError;
 use crate::repo::packer::Packer;
 use crate::repo::reader::ChunkStore;
 use crate::repo::segments;
+use crate::repo::sessions::Session;
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use std::collections::HashSet;
 
@@ -179,10 +180,11 @@ impl<'a> PackStore<'a> {
 ///
 /// # Errors
 /// [`OpsError::Repo`].
-pub(super) fn publish_adopted(store: &ChunkStore) -> Result<usize, OpsError> {
+pub(super) fn publish_adopted(store: &ChunkStore, session: &Session) -> Result<usize, OpsError> {
     let repository = &store.repository;
     let mut segment = IndexSegment::default();
-    let mut adopted: Vec<_> = store.index.adopted()?.into_iter().collect();
+    let condemned = session.condemned().packs();
+    let mut adopted: Vec<_> = store.index.adopted()?.into_iter().filter(|id| !condemned.contains(id)).collect();
     adopted.sort_unstable();
     for id in adopted {
         let name = crate::names::ObjectName::pack(id);

@@ -3,16 +3,17 @@
 //! Always true here:
 //! - Nothing of the machine's own index is believed: check builds an index of its own from the segments, in a folder that
 //!   it removes again.
-//! - Nothing is changed, and a repository that cannot be written to can be checked.
+//! - Nothing is changed but a lease, which goes again, and a repository that cannot be written to can be checked.
 //! - Each finding has a kind, the object that is at fault, and the snapshots and sticks that it touches.
 
 mod data;
 mod structure;
 
+use crate::format::session::SessionKind;
 use crate::ids::ObjectId;
 use crate::names::ObjectName;
 use crate::ops::monitor::Monitor;
-use crate::ops::{Cancel, OpsError, audit};
+use crate::ops::{Cancel, OpsError, audit, session};
 use crate::repo::open::Repository;
 use crate::repo::snapshots::Snapshot;
 use std::collections::{BTreeMap, BTreeSet};
@@ -133,6 +134,9 @@ pub struct CheckReport {
     pub bytes_read: u64,
     /// Chunks opened and verified.
     pub chunks_opened: u64,
+    /// Packs that a segment lists, that are not there, and of which no snapshot needs anything: a writer died while it listed what a
+    /// prune took away.
+    pub stale_packs: usize,
     /// Entries of the audit log.
     pub audit_entries: usize,
 }
@@ -159,6 +163,13 @@ impl Findings {
         })
     }
 
+    /// Drops findings of a kind that touch no snapshot, and says how many there were.
+    fn forget_untouched(&mut self, kind: FindingKind) -> usize {
+        let before = self.0.len();
+        self.0.retain(|(of, _), finding| *of != kind || !finding.snapshots.is_empty());
+        before - self.0.len()
+    }
+
     fn touch(&mut self, kind: FindingKind, object: ObjectName, snapshot: &Snapshot, detail: impl FnOnce() -> String) {
         let finding = self.add(kind, object, detail);
         finding.snapshots.insert(snapshot.id);
@@ -182,6 +193,8 @@ pub fn check(
 ) -> Result<CheckReport, OpsError> {
     let mut findings = Findings::default();
     let mut report = CheckReport::default();
+    // While it lasts, nothing goes away that is needed now.
+    let _session = session::begin(repository, SessionKind::Reads, "check", memory, monitor)?;
     let result =
         structure::check(repository, scratch, &mut findings, &mut report, monitor, cancel).and_then(|checked| {
             let audited = audit::verify(repository, memory, &checked.snapshots)?;

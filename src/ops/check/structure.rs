@@ -19,6 +19,7 @@ use crate::repo::keyring::Domain;
 use crate::repo::open::Repository;
 use crate::repo::packer::read_listing;
 use crate::repo::reader::ChunkStore;
+use crate::repo::retired;
 use crate::repo::snapshots::{self, Snapshot};
 use crate::repo::tree::TreeCursor;
 use crate::repo::view::SnapshotDisk;
@@ -67,6 +68,8 @@ pub(super) fn check(
         monitor.advance(Advance { bytes: 1, ..Advance::default() });
     }
     report.unlisted_packs = adopted.difference(&walk.used).count();
+    report.stale_packs = findings.forget_untouched(FindingKind::PackMissing);
+    report.packs -= report.stale_packs;
     Ok(Checked { store, snapshots: list.snapshots, packs, makers })
 }
 
@@ -106,6 +109,9 @@ fn packs(
     cancel: &Cancel,
 ) -> Result<Listed, OpsError> {
     let storage = repository.storage();
+    // Retirements before both: what they condemn may be gone, and is not missed.
+    let condemned: HashSet<ObjectId> =
+        retired::list(repository)?.retirements.into_values().flat_map(|retirement| retirement.packs).collect();
     // Segments before packs: a pack is durable before its segment.
     let segments = storage.list(ObjectKind::Index)?;
     let on_storage: HashMap<ObjectId, u64> = storage
@@ -116,22 +122,30 @@ fn packs(
     let (mut sound, mut faulty) = (Vec::new(), Faulty::new());
     let mut faulty_packs = Vec::new();
     let (mut seen, mut makers) = (HashSet::new(), HashMap::new());
+    let (mut superseded, mut missing) = (HashSet::new(), Vec::new());
     for listed in segments {
         cancel.check()?;
         let Some(id) = listed.name.id() else { continue };
         let (mut segment, maker) = match crate::repo::segments::read_with_maker(repository, id) {
             Ok(read) => read,
+            // Replaced, and gone since the listing.
+            Err(RepoError::Storage(error)) if error.is_not_found() => continue,
             Err(error) if error.is_damage() => {
                 findings.add(FindingKind::IndexDamaged, listed.name, || chain(&error));
                 continue;
             }
             Err(error) => return Err(error.into()),
         };
+        superseded.extend(std::mem::take(&mut segment.supersedes));
+        let (there, gone): (Vec<_>, Vec<_>) =
+            segment.packs.into_iter().partition(|pack| on_storage.contains_key(&pack.id));
+        missing.extend(gone.into_iter().filter(|pack| !condemned.contains(&pack.id)).map(|pack| (id, pack)));
+        segment.packs = there;
         segment.packs.retain(|pack| seen.insert(pack.id));
         makers.extend(segment.packs.iter().map(|pack| (pack.id, maker.clone())));
         let mut bad = Vec::new();
         for pack in &segment.packs {
-            match fault(repository, pack, on_storage.get(&pack.id).copied())? {
+            match fault(repository, pack, on_storage.get(&pack.id).copied().unwrap_or_default())? {
                 None => sound.push((pack.id, pack.size)),
                 Some((kind, detail)) => {
                     findings.add(kind, ObjectName::pack(pack.id), || detail);
@@ -144,6 +158,15 @@ fn packs(
         segment.packs = good;
         faulty_packs.extend(bad);
         index.insert_segment(id, &segment)?;
+    }
+    // What only a segment lists that another replaces was taken away by a prune.
+    for (_, pack) in missing.into_iter().filter(|(segment, _)| !superseded.contains(segment)) {
+        if seen.insert(pack.id) {
+            let detail = || "the index lists it, storage does not have it".to_owned();
+            findings.add(FindingKind::PackMissing, ObjectName::pack(pack.id), detail);
+            faulty.insert(pack.id, FindingKind::PackMissing);
+            faulty_packs.push(pack);
+        }
     }
     report.packs = sound.len() + faulty.len();
     let unlisted: Vec<ObjectId> = on_storage.keys().filter(|id| !seen.contains(*id)).copied().collect();
@@ -165,14 +188,7 @@ fn packs(
 }
 
 /// What is wrong with a listed pack, as far as its size and its own listing tell.
-fn fault(
-    repository: &Repository,
-    pack: &IndexedPack,
-    size: Option<u64>,
-) -> Result<Option<(FindingKind, String)>, OpsError> {
-    let Some(size) = size else {
-        return Ok(Some((FindingKind::PackMissing, "the index lists it, storage does not have it".to_owned())));
-    };
+fn fault(repository: &Repository, pack: &IndexedPack, size: u64) -> Result<Option<(FindingKind, String)>, OpsError> {
     if size != pack.size {
         let detail = format!("it has {size} bytes, the index says {}", pack.size);
         return Ok(Some((FindingKind::PackSize, detail)));

@@ -7,7 +7,8 @@
 use super::super::RepoError;
 use super::super::filter::{LAYER_KEYS, Layer};
 use super::{
-    ADOPTED, CHUNKS, FILTER, FILTER_MEMORY, Index, PACK_NUMBERS, PACKS, SEGMENTS, cache_error, cached, guarded,
+    ADOPTED, CHUNKS, FILTER, FILTER_MEMORY, Index, PACK_NUMBERS, PACKS, SEGMENTS, SUPERSEDED, cache_error, cached,
+    guarded,
 };
 use crate::disk::PackOffset;
 use crate::format::index::{IndexSegment, IndexedPack};
@@ -43,7 +44,25 @@ impl Index {
     /// # Errors
     /// [`RepoError::Cache`].
     pub fn insert_segment(&self, id: ObjectId, segment: &IndexSegment) -> Result<(), RepoError> {
-        guarded(&self.path, || self.insert(&[(Listed::By(id), segment.packs.as_slice())]))
+        guarded(&self.path, || {
+            self.note_superseded(id, &segment.supersedes)?;
+            self.insert(&[(Listed::By(id), segment.packs.as_slice())])
+        })
+    }
+
+    /// Notes which segments one replaces.
+    pub(super) fn note_superseded(&self, by: ObjectId, superseded: &[ObjectId]) -> Result<(), RepoError> {
+        if superseded.is_empty() {
+            return Ok(());
+        }
+        let transaction = cached!(self, self.database()?.begin_write())?;
+        {
+            let mut table = cached!(self, transaction.open_table(SUPERSEDED))?;
+            for id in superseded {
+                cached!(self, table.insert(id.as_bytes(), by.as_bytes()))?;
+            }
+        }
+        cached!(self, transaction.commit())
     }
 
     /// Adds packs that no segment lists.

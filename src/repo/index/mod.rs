@@ -7,6 +7,7 @@
 //!   committed.
 //! - Memory is bounded: redb's cache has a fixed size, the filter layers have a budget and are left out beyond it.
 //! - A pack that no segment lists may be *adopted*: its chunks are then found, and it is known as such.
+//! - A chunk that is in a condemned pack and in another is found in the other, as far as retirements were known when the rows were made.
 
 mod insert;
 mod sync;
@@ -32,9 +33,13 @@ const PACKS: TableDefinition<'_, u32, [u8; 40]> = TableDefinition::new("packs");
 const PACK_NUMBERS: TableDefinition<'_, [u8; 32], u32> = TableDefinition::new("pack numbers");
 const SEGMENTS: TableDefinition<'_, [u8; 32], u64> = TableDefinition::new("segments");
 const ADOPTED: TableDefinition<'_, [u8; 32], ()> = TableDefinition::new("adopted packs");
+/// Segments that others replace, each with one of those.
+const SUPERSEDED: TableDefinition<'_, [u8; 32], [u8; 32]> = TableDefinition::new("superseded segments");
+/// Packs that were condemned when the rows of chunks were made.
+const CONDEMNED: TableDefinition<'_, [u8; 32], ()> = TableDefinition::new("condemned packs");
 const FILTER: TableDefinition<'_, u32, Vec<u8>> = TableDefinition::new("filter layers");
 
-const FILE: &str = "index-v1.redb";
+const FILE: &str = "index-v2.redb";
 /// Memory for redb's own cache, in bytes.
 const REDB_MEMORY: usize = 48 << 20;
 /// Memory for filter layers, in bytes: enough for 60 million chunks.
@@ -103,8 +108,23 @@ impl Index {
         }
     }
 
+    /// An index in memory, which is gone when it is dropped.
+    ///
+    /// # Errors
+    /// [`RepoError::Cache`].
+    pub fn in_memory() -> Result<Self, RepoError> {
+        let path = Path::new("memory");
+        let backend = redb::backends::InMemoryBackend::new();
+        let database = Database::builder().set_cache_size(REDB_MEMORY).create_with_backend(backend);
+        Self::with_database(database.map_err(|error| cache_error(path, error))?, path)
+    }
+
     fn open_database(path: &Path) -> Result<Self, RepoError> {
         let database = Self::create_or_open(path).map_err(|error| cache_error(path, error))?;
+        Self::with_database(database, path)
+    }
+
+    fn with_database(database: Database, path: &Path) -> Result<Self, RepoError> {
         let index = Self { database: Some(database), path: path.to_owned(), layers: RwLock::new(None) };
         index.make_tables_in(cached!(index, index.database()?.begin_write())?)?;
         index.load_filter()?;
@@ -122,6 +142,8 @@ impl Index {
         cached!(self, transaction.open_table(PACK_NUMBERS))?;
         cached!(self, transaction.open_table(SEGMENTS))?;
         cached!(self, transaction.open_table(ADOPTED))?;
+        cached!(self, transaction.open_table(SUPERSEDED))?;
+        cached!(self, transaction.open_table(CONDEMNED))?;
         cached!(self, transaction.open_table(FILTER))?;
         cached!(self, transaction.commit())
     }
@@ -140,12 +162,7 @@ impl Index {
     /// # Errors
     /// [`RepoError::Cache`].
     pub fn segments(&self) -> Result<HashSet<ObjectId>, RepoError> {
-        guarded(&self.path, || {
-            let transaction = cached!(self, self.database()?.begin_read())?;
-            let table = cached!(self, transaction.open_table(SEGMENTS))?;
-            let rows = cached!(self, table.iter())?;
-            rows.map(|row| cached!(self, row).map(|(id, _)| ObjectId::new(id.value()))).collect()
-        })
+        self.ids(SEGMENTS)
     }
 
     /// Packs that are known without a segment.
@@ -153,9 +170,17 @@ impl Index {
     /// # Errors
     /// [`RepoError::Cache`].
     pub fn adopted(&self) -> Result<HashSet<ObjectId>, RepoError> {
+        self.ids(ADOPTED)
+    }
+
+    /// The keys of a table.
+    fn ids<V: redb::Value + 'static>(
+        &self,
+        table: TableDefinition<'static, [u8; 32], V>,
+    ) -> Result<HashSet<ObjectId>, RepoError> {
         guarded(&self.path, || {
             let transaction = cached!(self, self.database()?.begin_read())?;
-            let table = cached!(self, transaction.open_table(ADOPTED))?;
+            let table = cached!(self, transaction.open_table(table))?;
             let rows = cached!(self, table.iter())?;
             rows.map(|row| cached!(self, row).map(|(id, _)| ObjectId::new(id.value()))).collect()
         })
@@ -263,6 +288,11 @@ pub struct IndexReader {
 }
 
 impl IndexReader {
+    /// The index that this is a state of.
+    pub(in crate::repo) fn index(&self) -> Arc<Index> {
+        Arc::clone(&self.index)
+    }
+
     /// True when the chunk is there.
     ///
     /// # Errors
@@ -272,6 +302,23 @@ impl IndexReader {
             return Ok(false);
         }
         guarded(&self.index.path, || Ok(cached!(self.index, self.chunks.get(id.as_bytes()))?.is_some()))
+    }
+
+    /// True when the chunk is there, and not in one of these packs alone, as far as the index knows.
+    ///
+    /// # Errors
+    /// [`RepoError::Cache`].
+    pub fn contains_outside(&self, id: &ChunkId, condemned: &HashSet<ObjectId>) -> Result<bool, RepoError> {
+        if condemned.is_empty() {
+            return self.contains(id);
+        }
+        if !self.index.may_contain(id) {
+            return Ok(false);
+        }
+        guarded(&self.index.path, || {
+            let Some(row) = cached!(self.index, self.chunks.get(id.as_bytes()))? else { return Ok(false) };
+            Ok(!condemned.contains(&self.pack_name(word(&row.value(), 0))?))
+        })
     }
 
     /// Where the chunk lies.

@@ -2,7 +2,8 @@
 
 Always true here: an object is changed under its name, and once more with the name or the checksum that goes with its changed
 bytes, so that these prove nothing and the seals and signatures have to. The log says that the snapshot was made, which would
-refuse another one in its place; so it is there only when it is damaged itself.
+refuse another one in its place; so it is there only when it is damaged itself. A restore passes over sessions and retirements; whoever
+asks for these is refused.
 """
 
 from __future__ import annotations
@@ -13,6 +14,9 @@ import tempfile
 from .base import Memory, Refused, hash_of, name_of, parse_name
 from .spec import Spec, example_password, here
 from .vectors import example_repository
+
+# What a restore passes over.
+BESIDE = ("sessions/", "retired/")
 
 
 def read(spec, objects, snapshot, out, mine):
@@ -28,9 +32,10 @@ def read(spec, objects, snapshot, out, mine):
     return disk
 
 
-def read_log(audit, objects, mine):
+def read_all(lines, objects, mine):
+    """The lines of a log or a list, or None when the reader refuses."""
     try:
-        return list(audit(Memory(objects), mine))
+        return list(lines(Memory(objects), mine))
     except Refused:
         return None
 
@@ -55,20 +60,23 @@ def damaged(objects, snapshot):
                 yield f"{name}, byte {at}, forged", forged, identity if kind == "snapshots" else snapshot
 
 
-def damage(restore, audit, folder=None):
+def damage(restore, audit, running, folder=None):
     """Says how many damages were refused, and gives the exit status."""
     spec = Spec(folder or here(), restore)
     objects, snapshot = example_repository(spec)
     mine, refused, accepted = example_password(spec), 0, 0
     with tempfile.TemporaryDirectory() as place:
         out = os.path.join(place, "disk")
-        disk, log = read(spec, objects, snapshot, out, mine), read_log(audit, objects, mine)
-        assert disk and log, "the example is refused before any damage"
+        disk, log, beside = read(spec, objects, snapshot, out, mine), read_all(audit, objects, mine), read_all(running, objects, mine)
+        assert disk and log and len(beside) == 2, "the example is refused before any damage"
         for what, changed, asked in damaged(objects, snapshot):
             found = read(spec, changed, asked, out, mine)
             # A damaged log is refused by a restore with this key, and by whoever asks for the log.
-            if what.startswith("audit/") and found is None and read_log(audit, changed, mine) is not None:
+            if what.startswith("audit/") and found is None and read_all(audit, changed, mine) is not None:
                 found = disk
+            if what.startswith(BESIDE):
+                assert found == disk, f"{what}: a restore does not pass over it"
+                found = disk if read_all(running, changed, mine) is not None else None
             if found is None:
                 refused += 1
             else:

@@ -1,17 +1,19 @@
-"""Objects that a holder of some keys could make, and what the reader makes of them: bundles, snapshots, segments and entries.
+"""Objects that a holder of some keys could make, and what the reader makes of them: bundles, snapshots, segments, entries, and
+what a session and a prune leave.
 
 Always true here: what is made differs in one thing from what is sound, and the sound one is accepted.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import struct
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
-from . import audit, base, certificate, chunks, keys, primitives, printed, signature, snapshot
+from . import audit, base, certificate, chunks, keys, primitives, printed, retired, session, signature, snapshot
 from .spec import example_config, example_keys, refusal
 
 AUTHORITY, OTHER_AUTHORITY, SEED, OTHER_SEED = (bytes([at]) * 32 for at in (0x66, 0x67, 0x77, 0x78))
@@ -115,7 +117,7 @@ def forged_snapshots(spec):
             spec.same(f"forged snapshot: {what}, for {name}", found, wanted)
 
     for role in certificate.ROLES:
-        fits = role in spec.find("signature", r"one that makes such objects: ([\w, ]+) for snapshots and segments")
+        fits = role in spec.find("signature", r"one that makes such objects: ([\w, ]+) for snapshots, any")
         answer = "accepted" if fits else f"is signed by a key of the role {role}"
         says(role, make_snapshot(spec, admin, certify(role)), answer, answer)
     says("another authority", make_snapshot(spec, admin, foreign), unknown, unknown)
@@ -133,12 +135,103 @@ def forged_snapshots(spec):
 def forged_segments(spec):
     repository, mine = example_config(spec).repository, example_keys(spec)
     data = signature.split_block(spec.hex("index-object-example"), "example")[0]
+    makes_none = spec.find("signature", r"any role but an (\w+) for segments")
     for role in certificate.ROLES:
         stored = sign(mine, data, signature.SEGMENT, certify(role))
         found = refusal(chunks.unseal_segment, stored, repository, mine, "forged")
-        fits = role in signature.MAKERS[signature.SEGMENT]
+        fits = role != makes_none
         wanted = spec.hex("index-example") if fits else f"is signed by a key of the role {role}"
         spec.same(f"forged segment: {role}", found, wanted)
+
+
+def forged_retirements(spec):
+    repository, mine, clear = example_config(spec).repository, example_keys(spec), spec.hex("retired-example")
+    data = signature.split_block(spec.hex("retired-object-example"), "example")[0]
+    prunes = spec.find("signature", r"for segments, an ([\w, ]+) for retirements")
+    for role in certificate.ROLES:
+        stored = sign(mine, data, signature.RETIREMENT, certify(role))
+        found = refusal(retired.unseal_retirement, stored, repository, mine, "forged")
+        wanted = clear if role in prunes else f"is signed by a key of the role {role}"
+        spec.same(f"forged retirement: {role}", found, wanted)
+    unseen = example_keys(spec)
+    unseen.catalog_key = None
+    stored = sign(mine, data, signature.RETIREMENT, certify("depositor"))
+    found = refusal(retired.unseal_retirement, stored, repository, unseen, "forged")
+    spec.same("forged retirement: a depositor's, without the catalog's key", found, clear)
+    found = refusal(retired.unseal_retirement, bytes(retired.RETIRED_MAX + 1), repository, mine, "forged")
+    spec.same("forged retirement: a long one", found, "too long")
+    for what, at, byte, says in [("kind", 5, b"I", "magic or kind"), ("repository", 16, b"x", "is of another repository")]:
+        other = sign(mine, data[:at] + byte + data[at + 1 :], signature.RETIREMENT, certify("admin"))
+        found = refusal(retired.unseal_retirement, other, repository, mine, "forged")
+        spec.same(f"forged retirement: another {what}", found, says)
+
+    ids = [bytes([at]) * 32 for at in (1, 2)]
+
+    def says(what, packs, segments, ids, wanted):
+        found = refusal(retired.parse_retirement, struct.pack("<QII", 7, packs, segments) + b"".join(ids), "forged")
+        spec.same(f"forged retirement: {what}", found, wanted)
+
+    says("of two packs", 2, 0, ids, retired.Retirement(7, tuple(ids), ()))
+    says("of one each", 1, 1, ids[::-1], retired.Retirement(7, (ids[1],), (ids[0],)))
+    says("of nothing", 0, 0, [], retired.Retirement(7, (), ()))
+    says("packs that fall", 2, 0, ids[::-1], "the packs do not rise")
+    says("a pack twice", 2, 0, ids[:1] * 2, "the packs do not rise")
+    says("segments that fall", 0, 2, ids[::-1], "the segments do not rise")
+    for counts in [(1, 0), (3, 0), (1, 2), (0xFFFFFFFF, 0xFFFFFFFF)]:
+        says(f"counts {counts}", *counts, ids, "the counts do not fit the bytes")
+    says("a byte too many", 1, 1, [*ids, b"x"], "the counts do not fit the bytes")
+    found = refusal(retired.parse_retirement, bytes(15), "forged")
+    spec.same("forged retirement: too short", found, "ends within a field at byte 12")
+
+
+def forged_sessions(spec):
+    repository, mine, stored = example_config(spec).repository, example_keys(spec), spec.hex("session-example")
+    record, ids = primitives.cbor(spec.hex("session-record-example"), "example"), [bytes([at]) * 32 for at in (1, 2)]
+
+    def says(what, change, wanted):
+        fields = {field: value for field, value in {**record, **change}.items() if value is not None}
+        found = refusal(session.read_session, encode(fields), "forged")
+        spec.same(f"forged session: {what}", found, wanted)
+
+    as_it_is = session.read_session(encode(record), "example")
+
+    def like(**change):
+        return dataclasses.replace(as_it_is, **change)
+
+    says("as it is", {}, as_it_is)
+    says("with a field that is not known", {9: b"more"}, as_it_is)
+    says("that knows nothing", {3: b""}, like(known=()))
+    says("that knows two", {3: ids[0] + ids[1]}, like(known=tuple(ids)))
+    for name, kind in [("STORES", 1), ("READS", 2), ("PRUNES", 3)]:
+        says(f"of the kind {kind}", {2: kind}, like(kind=getattr(session, name)))
+    says("of a kind that is not known", {2: 4}, like(kind=session.STORES))
+    says("of a kind that is too large", {2: 256}, "kind")
+    says("with a part of an id", {3: ids[0][:31]}, "what it knows are not whole ids")
+    for what, known in [("fall", ids[1] + ids[0]), ("are equal", ids[0] * 2)]:
+        says(f"with ids that {what}", {3: known}, "the ids that it knows do not rise")
+    says("with a short nonce", {0: bytes(31)}, "field 0 is not of 32 bytes")
+    says("with a renewal that is text", {1: "1"}, "field 1 is missing or not of its type")
+    for field in range(5):
+        says(f"without field {field}", {field: None}, f"field {field} is missing or not of its type")
+
+    def opened(data, whose=mine):
+        return refusal(session.open_session, data, repository, whose, "forged")
+
+    def lease(change, header=stored[: base.HEADER_LENGTH]):
+        return header + seal(mine.sessions, header, encode({**record, **change}))
+
+    holder = session.read_holder(spec.hex("session-holder-example"), "example")
+    spec.same("forged session: sealed again", opened(lease({})), (as_it_is, holder))
+    unseen = example_keys(spec)
+    unseen.catalog_key = None
+    spec.same("forged session: without the catalog's key", opened(stored, unseen), (as_it_is, None))
+    spec.same("forged session: another's nonce", opened(lease({0: ids[0]})), "holder: does not open with this private key")
+    spec.same("forged session: a long one", opened(bytes(session.SESSION_MAX + 1)), "too long")
+    header = stored[: base.HEADER_LENGTH]
+    spec.same("forged session: another kind", opened(lease({}, header[:5] + b"D" + header[6:])), "magic or kind")
+    spec.same("forged session: another repository", opened(lease({}, header[:16] + bytes(16))), "is of another repository")
+    sealed = seal_to(mine.catalog_key, session.HOLDER_INFO, as_it_is.nonce, encode({0: "desk", 1: 1 << 32, 2: "", 3: 0}))
+    spec.same("forged session: a process that is too large", opened(lease({4: sealed})), "holder: process")
 
 
 def forged_logs(spec):

@@ -13,14 +13,16 @@ import re
 import struct
 import tempfile
 
-from . import audit, base, chunks, keys, signature, snapshot, trees
-from .forged import bounds, forged_bundles, forged_logs, forged_segments, forged_snapshots
+from . import audit, base, chunks, keys, retired, session, signature, snapshot, trees
+from .forged import (
+    bounds, forged_bundles, forged_logs, forged_retirements, forged_segments, forged_sessions, forged_snapshots,
+)
 from .primitives import cbor
 from .spec import Spec, example_config, example_keys, example_password, here, refusal
 from .vectors_keys import block, bundle, certificates, derivations, printed_keys, small_orders
 
 # At least so many comparisons, whatever the chapters look like.
-FEWEST = 285
+FEWEST = 360
 
 # The constants that have a meaning to a reader.
 CONSTANTS = {
@@ -63,6 +65,8 @@ CONSTANTS = {
     "signature::MAX_BLOCK_LENGTH": signature.MAX_BLOCK_LENGTH,
     "audit::MAX_LENGTH": audit.ENTRY_MAX,
     "audit::MAX_PREVIOUS": audit.MAX_PREVIOUS,
+    "session::MAX_LENGTH": session.SESSION_MAX,
+    "retired::MAX_LENGTH": retired.RETIRED_MAX,
 }
 # Constants of writers. They are used by the known answers for building and cutting.
 OF_WRITERS = {"Config::DEFAULT_PACK_SIZE", "tree::MIN_ENTRIES", "tree::CLOSING_MASK"}
@@ -300,6 +304,44 @@ def audits(spec):
     block(spec, "audit", data, signature.ENTRY)
 
 
+def retirements(spec):
+    stored, clear = spec.hex("retired-object-example"), spec.hex("retired-example")
+    repository, mine = example_config(spec).repository, example_keys(spec)
+    spec.same("retired: opened", retired.unseal_retirement(stored, repository, mine, "example"), clear)
+    found = retired.open_retirement(stored, repository, mine, "example")
+    time = spec.find("retired", r"A retirement of ((?:\d+ )+)ms")
+    spec.same("retired: time", found.time, int("".join(time.split())))
+    spec.find("retired", r"condemns the data pack of .*? and the (segment)")
+    spec.same("retired: packs", found.packs, (base.hash_of(spec.hex("pack-example")),))
+    spec.same("retired: segments", found.segments, (base.hash_of(spec.hex("index-object-example")),))
+    block(spec, "retired", stored, signature.RETIREMENT)
+
+
+def sessions(spec):
+    stored, repository, mine = spec.hex("session-example"), example_config(spec).repository, example_keys(spec)
+    clear = spec.hex("session-record-example")
+    spec.same("session: opened", session.unseal_session(stored, repository, mine, "example"), clear)
+    found, holder = session.open_session(stored, repository, mine, "example")
+    word = spec.find("session", r"nonce is 32 bytes of `(\w\w)`")
+    spec.same("session: nonce", found.nonce, bytes.fromhex(word) * 32)
+    spec.same("session: renewal", found.renewal, ["never", "once", "twice"].index(spec.find("session", r"It was renewed (\w+),")))
+    kind = spec.find("session", r"The lease of a session that (\w+)\.")
+    for number, of in [(session.STORES, "stores"), (session.READS, "reads"), (session.PRUNES, "prunes")]:
+        spec.same(f"session: the kind that {of}", number, int(spec.find("session", rf"(\d): it {of}")))
+        spec.same(f"session: whether it {of}", found.kind == number, kind == of)
+    spec.same("session: known", found.known, (base.hash_of(spec.hex("retired-object-example")),))
+    spec.same("session: info of the holder", session.HOLDER_INFO.decode(), spec.find("session", r'`info` of the holder is `"(.*?)"`'))
+    opened = session.unseal_holder(found, mine, "example")
+    spec.same("session: holder", opened, spec.hex("session-holder-example"))
+    key = base.key_sealed_to(mine.catalog_key, found.holder, session.HOLDER_INFO, found.nonce, "example")
+    spec.same("session: key of the holder", key, spec.value("key of the session's holder"))
+    spec.same("session: process", holder.process, int(spec.find("session", r"Process (\d+) on")))
+    spec.same("session: host", holder.host, spec.find("session", r"on the machine `(.*?)`"))
+    spec.same("session: command", holder.command, spec.find("session", r"does `(.*?)`"))
+    began = spec.find("session", r"begun at ((?:\d+ )+)ms")
+    spec.same("session: began", holder.began, int("".join(began.split())))
+
+
 def reference_cuts(spec):
     secret = spec.value("dedup secret")
     ids = (chunks.chunk_id(chunks.chunk_key(secret, struct.pack("<Q", at))) for at in range(10000))
@@ -315,6 +357,8 @@ def example_repository(spec):
         "index": ["index-object-example"],
         "snapshots": ["snapshot-example"],
         "audit": ["audit-example"],
+        "sessions": ["session-example"],
+        "retired": ["retired-object-example"],
     }
     objects = {"config": spec.hex("config-example")}
     for kind, examples in kinds.items():
@@ -334,8 +378,8 @@ def whole(spec):
 
 
 PARTS = [constants, names, objects, config, certificates, small_orders, bundle, printed_keys, derivations, chunk, pack, index]
-PARTS += [tree, trees_built, manifest, snapshots, reference_cuts, audits, whole]
-PARTS += [forged_bundles, forged_snapshots, forged_segments, forged_logs, bounds]
+PARTS += [tree, trees_built, manifest, snapshots, reference_cuts, audits, retirements, sessions, whole]
+PARTS += [forged_bundles, forged_snapshots, forged_segments, forged_retirements, forged_sessions, forged_logs, bounds]
 
 
 def compare(restore, folder=None):

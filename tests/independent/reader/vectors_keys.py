@@ -14,7 +14,12 @@ EIGHTH_ORDER = [
     "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
     "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
 ]
-PURPOSES = {signature.SNAPSHOT: "snapshot", signature.SEGMENT: "index segment", signature.ENTRY: "audit entry"}
+PURPOSES = {
+    signature.SNAPSHOT: "snapshot",
+    signature.SEGMENT: "index segment",
+    signature.ENTRY: "audit entry",
+    signature.RETIREMENT: "retirement",
+}
 
 
 def derivations(spec):
@@ -28,6 +33,8 @@ def derivations(spec):
         "key of pack trailers": example.pack_trailer,
         "key of index segments": example.index_segment,
         "key of signatures": example.signatures,
+        "key of sessions": example.sessions,
+        "key of retirements": example.retirements,
     }
     for what in ("index key", "dedup secret", "admins' key", "catalog key", "audit key"):
         answers[f"rotated {what}"] = base.derive(f"sheaf v1 2026-11 rotation: {what}", secret + secret)

@@ -1,0 +1,46 @@
+//! The commit point: the snapshot becomes visible, and everything that it needs is there.
+//!
+//! Always true here:
+//! - Nothing is committed by a session that somebody took for dead, if that can be known before.
+//! - What became known only behind the commit is made good: either everything is there all the same, or the snapshot goes again.
+
+use crate::format::snapshot::PrivateRecord;
+use crate::ids::ObjectId;
+use crate::names::{ObjectKind, ObjectName};
+use crate::ops::OpsError;
+use crate::ops::references::{self, Visit};
+use crate::repo::RepoError;
+use crate::repo::reader::ChunkStore;
+use crate::repo::sessions::Session;
+use crate::repo::snapshots;
+
+/// Stores the snapshot.
+///
+/// # Errors
+/// [`RepoError::SessionLost`]; then there is no snapshot, unless storage failed as well.
+pub(super) fn commit(store: &ChunkStore, session: &Session, private: &PrivateRecord) -> Result<ObjectId, OpsError> {
+    session.ensure_live()?;
+    let id = snapshots::commit(&store.repository, private)?;
+    // A prune that found the lease gone has looked at the snapshots since: it saw this one, unless the lease went before it came.
+    let Err(lost) = session.ensure_live() else { return Ok(id) };
+    if !matches!(lost, RepoError::SessionLost { .. }) || !is_complete(store, private)? {
+        store.repository.storage().delete(ObjectName::new(ObjectKind::Snapshot, id)).map_err(RepoError::from)?;
+        return Err(lost.into());
+    }
+    Ok(id)
+}
+
+/// True when every chunk that the snapshot needs is in a pack that is there now.
+fn is_complete(store: &ChunkStore, private: &PrivateRecord) -> Result<bool, OpsError> {
+    store.index.sync(&store.repository)?;
+    let index = store.index.reader()?;
+    let walked = references::walk(store, &private.operator.references, &mut |visit| match visit {
+        Visit::Leaf(_) => Ok(true),
+        Visit::Chunk(id) => index.locate(&id).map(|_| true),
+    });
+    match walked {
+        Ok(()) => Ok(true),
+        Err(error) if error.is_damage() => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}

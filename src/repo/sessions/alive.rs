@@ -1,0 +1,123 @@
+//! Whether a session of this machine is alive: a file below the cache folder that its process holds locked.
+//!
+//! Always true here: the lock ends with the process, however that ends. A file whose lock can be had has no session: that, and no
+//! clock, tells a dead one.
+
+use crate::ids::to_hex;
+use std::collections::BTreeSet;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+const EXTENSION: &str = "live";
+
+/// A lock that says that a session is alive; dropping it removes the file, unless the lease is still there.
+#[derive(Debug)]
+pub(super) struct Alive {
+    path: PathBuf,
+    stays: AtomicBool,
+    _file: File,
+}
+
+/// What this machine knows of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Liveness {
+    /// Its process runs.
+    Alive,
+    /// It was of this machine, and its process has ended.
+    Dead,
+    /// It is not of this machine, or has another cache folder.
+    Unknown,
+}
+
+fn path(folder: &Path, nonce: &[u8; 32]) -> PathBuf {
+    folder.join(format!("{}.{EXTENSION}", to_hex(nonce)))
+}
+
+impl Alive {
+    /// Makes and locks the file; `None` where that cannot be done, and the session counts by its lease alone.
+    pub(super) fn new(folder: &Path, nonce: &[u8; 32]) -> Option<Self> {
+        std::fs::create_dir_all(folder).ok()?;
+        let path = path(folder, nonce);
+        let file = OpenOptions::new().write(true).create_new(true).open(&path).ok()?;
+        match file.try_lock() {
+            Ok(()) => Some(Self { path, stays: AtomicBool::new(false), _file: file }),
+            Err(_) => {
+                _ = std::fs::remove_file(&path);
+                None
+            }
+        }
+    }
+}
+
+impl Alive {
+    /// The file stays, so that this machine finds the session dead.
+    pub(super) fn leave(&self) {
+        self.stays.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        if !self.stays.load(Ordering::Relaxed) {
+            _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Asks for a session of this nonce.
+pub(super) fn liveness(folder: &Path, nonce: &[u8; 32]) -> Liveness {
+    let Ok(file) = OpenOptions::new().write(true).open(path(folder, nonce)) else { return Liveness::Unknown };
+    match file.try_lock() {
+        Ok(()) => Liveness::Dead,
+        Err(TryLockError::WouldBlock) => Liveness::Alive,
+        Err(TryLockError::Error(_)) => Liveness::Unknown,
+    }
+}
+
+/// Removes what a dead session left.
+pub(super) fn clear(folder: &Path, nonce: &[u8; 32]) {
+    if liveness(folder, nonce) == Liveness::Dead {
+        _ = std::fs::remove_file(path(folder, nonce));
+    }
+}
+
+/// Removes what dead sessions left of which there is no lease any more.
+pub(super) fn sweep(folder: &Path, there: &BTreeSet<[u8; 32]>) {
+    let there: BTreeSet<PathBuf> = there.iter().map(|nonce| path(folder, nonce)).collect();
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.extension().is_some_and(|extension| extension == EXTENSION) && !there.contains(&path) {
+            // One that is being made is locked, or will be; whoever finds it gone goes by the lease alone.
+            let Ok(file) = OpenOptions::new().write(true).open(&path) else { continue };
+            if file.try_lock().is_ok() {
+                _ = std::fs::remove_file(&path);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_is_alive_while_its_lock_is_held_and_dead_when_only_the_file_is_left() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let nonce = [7; 32];
+        assert_eq!(liveness(folder.path(), &nonce), Liveness::Unknown);
+        let alive = Alive::new(folder.path(), &nonce).expect("locks");
+        assert_eq!(liveness(folder.path(), &nonce), Liveness::Alive);
+        drop(alive);
+        assert_eq!(liveness(folder.path(), &nonce), Liveness::Unknown);
+        std::fs::write(path(folder.path(), &nonce), b"").expect("a file");
+        assert_eq!(liveness(folder.path(), &nonce), Liveness::Dead);
+        sweep(folder.path(), &BTreeSet::from([nonce]));
+        assert_eq!(liveness(folder.path(), &nonce), Liveness::Dead);
+        sweep(folder.path(), &BTreeSet::new());
+        assert_eq!(liveness(folder.path(), &nonce), Liveness::Unknown);
+        std::fs::write(path(folder.path(), &nonce), b"").expect("a file");
+        clear(folder.path(), &nonce);
+        assert_eq!(liveness(folder.path(), &nonce), Liveness::Unknown);
+    }
+}
