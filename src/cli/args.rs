@@ -3,6 +3,7 @@
 use super::key_args::Key;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 
 /// Back up whole disks into one encrypted, deduplicating repository, and get them back.
@@ -33,6 +34,12 @@ pub(crate) struct Global {
     /// Where the local index lies; it can be deleted at any time
     #[arg(long, global = true, env = "SHEAF_CACHE", value_name = "DIR")]
     pub cache_dir: Option<PathBuf>,
+    /// Write to the repository at most this fast: KiB a second, or with a suffix as in 500K or 2M
+    #[arg(long, global = true, value_name = "RATE", value_parser = rate)]
+    pub limit_upload: Option<NonZeroU64>,
+    /// Read from the repository at most this fast
+    #[arg(long, global = true, value_name = "RATE", value_parser = rate)]
+    pub limit_download: Option<NonZeroU64>,
     /// Print one JSON document; progress goes to standard error as JSON lines
     #[arg(long, global = true)]
     pub json: bool,
@@ -347,6 +354,19 @@ fn block_size(text: &str) -> Result<u32, String> {
         .ok_or_else(|| "a power of two such as 512K or 32M was expected".to_owned())
 }
 
+/// Reads a rate in bytes a second: KiB, or what the suffix says.
+fn rate(text: &str) -> Result<NonZeroU64, String> {
+    let upper = text.trim().to_ascii_uppercase();
+    let bare = upper.strip_suffix("/S").unwrap_or(&upper);
+    let bare = bare.strip_suffix("IB").or(bare.strip_suffix('B')).unwrap_or(bare);
+    let suffixes = [('K', 1 << 10), ('M', 1 << 20), ('G', 1 << 30)];
+    let suffixed = suffixes.iter().find_map(|(suffix, unit)| Some((bare.strip_suffix(*suffix)?, *unit)));
+    let (number, unit) = suffixed.unwrap_or((bare, 1 << 10));
+    let rate = number.trim().parse::<u64>().ok().and_then(|number| number.checked_mul(unit));
+    rate.and_then(NonZeroU64::new)
+        .ok_or_else(|| "a rate such as 500 or 500K (KiB a second) or 2M was expected".to_owned())
+}
+
 fn percent(text: &str) -> Result<u8, String> {
     let number = text.strip_suffix('%').unwrap_or(text);
     match number.parse() {
@@ -407,6 +427,16 @@ mod tests {
         assert_eq!(block_size("1048576"), Ok(1 << 20));
         for wrong in ["", "M", "3M", "-1", "4096M", "1G", "x"] {
             assert!(block_size(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn rates_are_read() {
+        let read = |text| rate(text).map(NonZeroU64::get).ok();
+        assert_eq!([read("500"), read("500k"), read("500 KiB/s")], [Some(500 << 10); 3]);
+        assert_eq!((read("2M"), read("1g"), read("1")), (Some(2 << 20), Some(1 << 30), Some(1 << 10)));
+        for wrong in ["", "0", "K", "-1", "1.5M", "2T", "99999999999999999G"] {
+            assert_eq!(read(wrong), None, "{wrong}");
         }
     }
 

@@ -17,7 +17,7 @@ pub(crate) fn run(context: &Context, args: &Init) -> Result<u8, Failure> {
     let path = context.repo()?;
     let password = context.password(true)?;
     let repository = Repository::init(
-        Arc::new(LocalStorage::create(&path)?),
+        context.careful(Arc::new(LocalStorage::create(&path)?)),
         InitOptions {
             config: ConfigRecord {
                 created_ms: jiff::Timestamp::now().as_millisecond(),
