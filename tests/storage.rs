@@ -14,6 +14,7 @@ use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Barrier};
+use std::time::Duration;
 
 use sheaf::ids::ObjectId;
 use sheaf::names::{ObjectKind, ObjectName};
@@ -41,11 +42,13 @@ fn on_every_backend(test: impl Fn(&dyn Storage)) {
     let flaky = SimStorage::new();
     let passing = || ErrorKind::ConnectionReset.into();
     flaky.set_flaky(Some(Flaky { which: |_| true, times: 2, error: passing, is_done: false }));
+    // The threads of a test share one clock, which each wait moves on.
+    let endless = Patience { total: Duration::MAX, ..Patience::default() };
     let pauses = || Pauses::new(Arc::new(ManualClock::default()), Arc::new(|| false));
     let limits = Limits { upload: NonZeroU64::new(100), download: NonZeroU64::new(100) };
     let backends: [Box<dyn Storage>; 5] = [
         Box::new(SimStorage::new()),
-        Box::new(Patient::new(Arc::new(flaky), Patience::default(), pauses(), Arc::new(|_| ()))),
+        Box::new(Patient::new(Arc::new(flaky), endless, pauses(), Arc::new(|_| ()))),
         Box::new(Limited::new(local, limits, pauses())),
         Box::new(LocalStorage::create(&folder.path().join("a/b")).expect("a repository")),
         Box::new(LocalStorage::create(&folder.path().join("c")).expect("a repository").without_hard_links()),

@@ -163,13 +163,13 @@ impl Patient {
     /// Whether the object that is there has these bytes.
     fn has(&self, name: ObjectName, parts: &[&[u8]]) -> Result<bool, StorageError> {
         let size: u64 = parts.iter().map(|part| part.len() as u64).sum();
-        if self.inner.size(name)? != size {
+        if self.size(name)? != size {
             return Ok(false);
         }
         let (mut at, mut buffer) = (0, Vec::new());
         for piece in parts.iter().flat_map(|part| part.chunks(PIECE)) {
             buffer.resize(piece.len(), 0);
-            self.inner.get_range(name, at, &mut buffer)?;
+            self.get_range(name, at, &mut buffer)?;
             if buffer != piece {
                 return Ok(false);
             }

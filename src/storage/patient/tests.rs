@@ -1,11 +1,15 @@
 //! What is tried again, how long, and what is not; on a clock that nobody waits for.
 
-use super::*;
+use super::{Listener, PIECE, Patience, Patient};
 use crate::ids::ObjectId;
-use crate::storage::clock::{Clock, ManualClock};
+use crate::names::{ObjectKind, ObjectName};
+use crate::storage::clock::{Clock, ManualClock, Pauses};
 use crate::storage::sim::{Flaky, Operation, SimStorage};
+use crate::storage::{Put, Storage, StorageError};
 use std::io::{Error, ErrorKind};
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 const PACK: ObjectName = ObjectName::pack(ObjectId::new([1; 32]));
 

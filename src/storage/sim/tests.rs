@@ -2,8 +2,10 @@
 //!
 //! Always true here: each test makes a medium of its own.
 
-use super::*;
+use super::{Fault, Flaky, Operation, SimStorage};
 use crate::ids::ObjectId;
+use crate::names::{ObjectKind, ObjectName};
+use crate::storage::{Put, Storage};
 use std::io::ErrorKind;
 
 const FIRST: ObjectName = ObjectName::pack(ObjectId::new([1; 32]));
