@@ -21,7 +21,7 @@ use sheaf::storage::limited::{Limited, Limits};
 use sheaf::storage::local::LocalStorage;
 use sheaf::storage::patient::{Listener, Patience, Patient};
 use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -125,8 +125,12 @@ impl Context {
 
     /// Opens the repository's folder; one that is not there is a repository that is not there.
     pub(crate) fn storage(&self) -> Result<Arc<dyn Storage>, Failure> {
-        let path = self.repo()?;
-        match LocalStorage::open(&path) {
+        self.storage_at(&self.repo()?)
+    }
+
+    /// Opens the folder of any repository, as [`Self::storage`].
+    pub(crate) fn storage_at(&self, path: &Path) -> Result<Arc<dyn Storage>, Failure> {
+        match LocalStorage::open(path) {
             Ok(storage) => Ok(self.careful(Arc::new(storage))),
             Err(error) if matches!(error.io_kind(), Some(ErrorKind::NotFound | ErrorKind::NotADirectory)) => {
                 Err(RepoError::NoRepository { place: path.display().to_string() }.into())

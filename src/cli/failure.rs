@@ -61,6 +61,7 @@ impl From<OpsError> for Failure {
             OpsError::Source { .. } => {
                 (FAILED, Some("no snapshot was made; what was read is stored, and the next backup goes on from there"))
             }
+            OpsError::CopyIntoItself { .. } => (USAGE, Some("--to names another repository")),
             OpsError::TargetTooSmall { .. } => (FAILED, Some("choose a larger target")),
             OpsError::TargetFolderMissing { .. } => (FAILED, Some("make the folder first, or check the name")),
             OpsError::TargetMounted { .. } => (FAILED, Some("unmount it first")),

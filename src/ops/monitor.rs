@@ -24,6 +24,8 @@ pub enum Phase {
     CheckData,
     /// Writing files.
     Extract,
+    /// Bringing a snapshot into another repository.
+    Copy,
 }
 
 /// Work that was done.

@@ -8,14 +8,14 @@
 //!
 //! The pipeline: reader → cutter → workers (hash, look up, compress, seal) → this thread (order, trees, packs) → writer.
 
-mod blocks;
-mod cutting;
-mod known;
-mod manifest;
+pub(super) mod blocks;
+pub(super) mod cutting;
+pub(super) mod known;
+pub(super) mod manifest;
 mod pipeline;
 mod plan;
 mod reading;
-mod store;
+pub(super) mod store;
 
 use crate::disk::{Extent, ReadAt};
 use crate::format::snapshot::{Counts, DiskFacts, OperatorRecord, PrivateRecord};
@@ -126,6 +126,7 @@ pub fn backup(
         references: roots.references,
         tool: request.tool,
         counts,
+        origin: None,
     };
     let maker = store.repository.keys().certificate_bytes().to_vec().into();
     let disk = DiskFacts { volumes: plan.records(), ..request.disk };
