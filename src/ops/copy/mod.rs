@@ -133,10 +133,10 @@ pub fn copy(
     committed: &mut dyn FnMut(&Copied),
 ) -> Result<CopyReport, OpsError> {
     let mut report = CopyReport { packs_adopted: begin(target)?, ..CopyReport::default() };
-    let memo = Memo::default();
+    let mut memo = Memo::default();
     for snapshot in plan.snapshots {
         cancel.check()?;
-        match copy_one(source, target, &snapshot, plan.cuts_anew, (&memo, monitor, cancel)) {
+        match copy_one(source, target, &snapshot, plan.cuts_anew, (&mut memo, monitor, cancel)) {
             Ok(copied) => {
                 committed(&copied);
                 report.copied.push(copied);
@@ -173,19 +173,19 @@ fn copy_one(
     target: &ChunkStore,
     snapshot: &Snapshot,
     cuts_anew: bool,
-    (memo, monitor, cancel): (&Memo, &dyn Monitor, &Cancel),
+    (memo, monitor, cancel): (&mut Memo, &dyn Monitor, &Cancel),
 ) -> Result<Copied, Trouble> {
     let began = Instant::now();
     let disk = SnapshotDisk::open(source.clone(), snapshot.clone()).map_err(Trouble::of_source)?;
     monitor.begin(Phase::Copy, Some(disk.map().kept()));
     let known = Known::new(target.index.clone());
     let (mut packs, writer) = PackStore::new(target, &known);
-    let pipeline = Pipeline { disk: &disk, target, known: &known, memo, monitor, cancel };
+    let pipeline = Pipeline { disk: &disk, target, known: &known, memo: &*memo, monitor, cancel };
     let piped = std::thread::scope(|scope| {
         scope.spawn(move || store::write_packs(target, &writer));
         let piped = pipeline.run(&mut packs, cuts_anew);
         let finished = match &piped {
-            // What was stored until the source failed, or somebody stopped us, is worth keeping, and what is remembered must be there.
+            // What was stored until the source failed, or somebody stopped us, is worth keeping.
             Ok(_) | Err(Trouble::Source(_) | Trouble::Other(OpsError::Interrupted)) => packs.finish(),
             Err(Trouble::Other(_)) => Ok(()),
         };
@@ -193,7 +193,8 @@ fn copy_one(
         finished.map_err(Trouble::Other).and(piped)
     })?;
     cancel.check().map_err(Trouble::Other)?;
-    let Piped { counts: new, roots } = piped;
+    let Piped { counts: new, roots, stored } = piped;
+    memo.remember(stored);
     let counts = Counts {
         bytes_new: new.bytes_new,
         bytes_stored: packs.bytes_stored,

@@ -6,7 +6,8 @@
 //! Always true here:
 //! - Channels are bounded, so that memory does not depend on the snapshot's size; what is remembered of chunks is bounded by
 //!   [`MOST_REMEMBERED`].
-//! - A chunk is remembered as one that the target has only when its bytes were handed to the packs of a run that is made durable.
+//! - A chunk is remembered as one that the target has only when all of a run is durable: within a run, one that another worker seals may
+//!   never get there.
 //! - Chunks reach the manifest in their order, whichever worker was faster.
 
 use super::recut;
@@ -34,7 +35,6 @@ use crate::repo::reader::{ChunkStore, ReadSession};
 use crate::repo::view::SnapshotDisk;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{PoisonError, RwLock};
 
 /// Bytes of chunks that are given to a worker at once.
 const JOB_BYTES: u64 = 2 << 20;
@@ -42,6 +42,9 @@ const JOB_BYTES: u64 = 2 << 20;
 const JOB_CHUNKS: usize = 1024;
 /// The most chunks of which it is remembered what they are in the target: some 40 MB.
 const MOST_REMEMBERED: usize = 1 << 18;
+
+/// Chunks of the source, and what they are in the target.
+type Stored = Vec<(ChunkId, (ChunkKey, ChunkId))>;
 
 /// What keeps a snapshot from being copied.
 #[derive(Debug)]
@@ -76,17 +79,13 @@ fn of_target(error: impl Into<RepoError>) -> Trouble {
 
 /// What chunks of the source are in the target, so that those that several snapshots have are read once.
 #[derive(Default)]
-pub(super) struct Memo(RwLock<HashMap<ChunkId, (ChunkKey, ChunkId)>>);
+pub(super) struct Memo(HashMap<ChunkId, (ChunkKey, ChunkId)>);
 
 impl Memo {
-    fn get(&self, source: &ChunkId) -> Option<(ChunkKey, ChunkId)> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).get(source).cloned()
-    }
-
-    fn remember(&self, chunks: Vec<(ChunkId, (ChunkKey, ChunkId))>) {
-        let mut remembered = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        let room = MOST_REMEMBERED.saturating_sub(remembered.len());
-        remembered.extend(chunks.into_iter().take(room));
+    /// Takes what a run that ended well has found out, as far as there is room.
+    pub(super) fn remember(&mut self, chunks: Stored) {
+        let room = MOST_REMEMBERED.saturating_sub(self.0.len());
+        self.0.extend(chunks.into_iter().take(room));
     }
 }
 
@@ -104,6 +103,8 @@ pub(super) struct Pipeline<'a> {
 pub(super) struct Copied {
     pub counts: Counts,
     pub roots: Roots,
+    /// What chunks of the source are in the target, once the packs are flushed.
+    pub stored: Stored,
 }
 
 /// Work for one worker.
@@ -217,7 +218,7 @@ impl Pipeline<'_> {
         compressor: &mut Compressor,
     ) -> Result<Sorted, Trouble> {
         let source = derive::chunk_id(&leaf.key);
-        if let Some((key, id)) = self.memo.get(&source) {
+        if let Some((key, id)) = self.memo.0.get(&source).cloned() {
             return Ok(Sorted { source: None, key, id, length: leaf.span, sealed: None });
         }
         let mut plain = vec![0; usize::try_from(leaf.span).unwrap_or_default()];
@@ -260,15 +261,14 @@ impl Pipeline<'_> {
                 MapRecord::Hole(kind, extent) => Piece::Hole(kind, extent),
             });
         }
-        let mut counts = Counts::default();
+        let (mut counts, mut stored) = (Counts::default(), Stored::new());
         let (mut waiting, mut next) = (BTreeMap::new(), 0);
         for result in done {
             let (sequence, sorted) = result?;
             waiting.insert(sequence, sorted);
             while let Some(sorted) = waiting.remove(&next) {
                 next += 1;
-                let (advance, stored) = take(&mut manifest, &mut counts, &mut meta, sorted)?;
-                self.memo.remember(stored);
+                let advance = take(&mut manifest, &mut counts, &mut meta, sorted, &mut stored)?;
                 self.monitor.advance(advance);
             }
         }
@@ -276,7 +276,7 @@ impl Pipeline<'_> {
             return Err(Trouble::Other(OpsError::WorkerLost));
         }
         manifest.count(&mut counts);
-        Ok(Copied { roots: manifest.finish(&mut meta)?, counts })
+        Ok(Copied { roots: manifest.finish(&mut meta)?, counts, stored })
     }
 }
 
@@ -294,15 +294,14 @@ fn wrong_span(disk: &SnapshotDisk, found: u64) -> Trouble {
     Trouble::Source(RepoError::Structure { what: "data tree", snapshot: disk.snapshot().id.short(), source })
 }
 
-type Stored = Vec<(ChunkId, (ChunkKey, ChunkId))>;
-
 fn take(
     manifest: &mut ManifestWriter,
     counts: &mut Counts,
     meta: &mut MetaStore<'_, '_>,
     sorted: Vec<Sorted>,
-) -> Result<(Advance, Stored), Trouble> {
-    let (mut advance, mut stored) = (Advance::default(), Vec::new());
+    stored: &mut Stored,
+) -> Result<Advance, Trouble> {
+    let mut advance = Advance::default();
     for Sorted { source, key, id, length, sealed } in sorted {
         counts.chunks += 1;
         advance.bytes += length;
@@ -315,8 +314,10 @@ fn take(
             }
             None => advance.known += length,
         }
-        stored.extend(source.map(|source| (source, (key.clone(), id))));
+        if let Some(source) = source.filter(|_| stored.len() < MOST_REMEMBERED) {
+            stored.push((source, (key.clone(), id)));
+        }
         manifest.chunk(key, id, length, meta)?;
     }
-    Ok((advance, stored))
+    Ok(advance)
 }
