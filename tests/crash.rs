@@ -22,8 +22,11 @@ use sheaf::names::ObjectKind;
 use sheaf::ops::monitor::{Advance, Monitor, Phase, Silent};
 use sheaf::ops::{Cancel, OpsError};
 use sheaf::repo::open::{InitOptions, Repository};
-use sheaf::storage::sim::{Fault, Operation, SimStorage};
+use sheaf::storage::clock::{ManualClock, Pauses};
+use sheaf::storage::patient::{Delay, Patience, Patient};
+use sheaf::storage::sim::{Fault, Flaky, Operation, SimStorage};
 use std::collections::BTreeSet;
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -177,6 +180,55 @@ fn making_a_repository_can_die_at_any_write_and_be_tried_again() {
             let snapshot = machine.backup("stick", &disk).unwrap_or_else(|error| panic!("{when}: {error}")).snapshot;
             machine.assert_sound(&[(snapshot, &disk)], &when);
         }
+    }
+}
+
+/// A patient way to a medium that fails in passing, on a clock that nobody waits for; counts the waits.
+fn patient(medium: &SimStorage, waits: &Arc<AtomicU64>) -> Patient {
+    let counted = Arc::clone(waits);
+    let pauses = Pauses::new(Arc::new(ManualClock::default()), Arc::new(|| false));
+    let listener = Arc::new(move |_: &Delay<'_>| _ = counted.fetch_add(1, Ordering::SeqCst));
+    Patient::new(Arc::new(medium.clone()), Patience::default(), pauses, listener)
+}
+
+#[test]
+fn a_medium_of_which_every_operation_fails_a_few_times_is_backed_up_to_checked_and_restored_from() {
+    for (times, is_done) in [(1, false), (3, false), (3, true), (5, true)] {
+        let when = format!("{times} failures each, done {is_done}");
+        let medium = SimStorage::new();
+        medium.set_flaky(Some(Flaky { which: |_| true, times, error: || ErrorKind::TimedOut.into(), is_done }));
+        let waits = Arc::new(AtomicU64::new(0));
+        let machine = Fixture::make(patient(&medium, &waits));
+        let disks = [noise(1, 300_000), [noise(2, 200_000), noise(1, 300_000)].concat()];
+        let made = disks.each_ref().map(|disk| (machine.backup("stick", disk).expect(&when).snapshot, disk));
+        machine.assert_sound(&made, &when);
+        assert!(waits.load(Ordering::SeqCst) > 100, "{when}: {waits:?} waits");
+        // And for one who meets no failure.
+        let elsewhere = Fixture::open(medium.another_process());
+        elsewhere.assert_sound(&made, &when);
+        assert_eq!(elsewhere.packs().stored_twice(), 0, "{when}");
+    }
+}
+
+#[test]
+fn a_medium_that_fails_for_too_long_ends_the_backup_and_leaves_a_sound_repository() {
+    let scene = Scene::new();
+    for is_done in [false, true] {
+        let when = format!("for ever, done {is_done}");
+        let medium = SimStorage::from_objects(scene.medium.objects());
+        let process = medium.another_process();
+        let waits = Arc::new(AtomicU64::new(0));
+        let machine = Fixture::open(patient(&process, &waits));
+        process.set_flaky(Some(Flaky {
+            which: Operation::is_write,
+            times: 6,
+            error: || ErrorKind::TimedOut.into(),
+            is_done,
+        }));
+        let error = machine.backup("new", &scene.disk).expect_err(&when);
+        assert!(chain(&error).contains("timed out"), "{when}: {error}");
+        assert_eq!(waits.load(Ordering::SeqCst), 5, "{when}");
+        scene.assert_recovers(&Fixture::open(medium), &when);
     }
 }
 

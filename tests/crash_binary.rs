@@ -19,6 +19,7 @@ use common::sources::noise;
 use common::{Fixture, PACK_SIZE, copy_folder, pace};
 use sheaf::ids::ObjectId;
 use sheaf::storage::local::LocalStorage;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 
@@ -245,6 +246,7 @@ fn fill_up(sizes: impl IntoIterator<Item = u32>, put_on: fn(&mut Program, &Path)
         assert!(ended.stderr.contains("No space left") && ended.stderr.contains(expected), "{when}: {ended:#?}");
         assert_eq!(ended.json()["status"], 1, "{when}");
         machine.assert_sound(&[(scene.old.0, &scene.old.1)], &when);
+        assert_eq!(left_over(&program.repo), Vec::<PathBuf>::new(), "{when}: only whole packs take room");
         small.remount("size=32m");
         scene.assert_recovers(&program, &machine, &when);
     }
@@ -313,4 +315,82 @@ fn a_repository_on_a_read_only_medium_is_listed_checked_and_restored() {
     }
     let ended = program.backup(&scene.image, "new").expect(1, "a backup");
     assert!(ended.stderr.contains("Read-only file system") && ended.stderr.contains("cannot be written"), "{ended:#?}");
+}
+
+/// The same files at another place, where they stay when the first is unmounted.
+struct Second(tempfile::TempDir);
+
+impl Second {
+    fn of(small: &SmallDisk) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let bound = Command::new("mount").arg("--bind").args([small.path(), folder.path()]).status();
+        assert!(bound.expect("mount").success());
+        Self(folder)
+    }
+}
+
+impl Drop for Second {
+    fn drop(&mut self) {
+        _ = Command::new("umount").arg("--lazy").arg(self.0.path()).status();
+    }
+}
+
+#[test]
+fn a_medium_that_goes_away_is_named_and_no_snapshot_is_made_and_nothing_is_written_below() {
+    let mut scene = Scene::new(12_000_000);
+    for packs in [1, 20] {
+        let Some(small) = SmallDisk::mount("64m") else { return };
+        let second = Second::of(&small);
+        let (mut program, _) = scene.copy();
+        copy_folder(&program.repo, &small.path().join("repo"));
+        program.repo = small.path().join("repo");
+        let child = start_and_wait(&program, &scene.image, packs);
+        let gone = Command::new("umount").arg("--lazy").arg(small.path()).status();
+        assert!(gone.expect("umount").success());
+        let ended = Ended::of(&child.wait_with_output().expect("an end"));
+        program.repo = second.0.path().join("repo");
+        let machine = Fixture::open(LocalStorage::open(&program.repo).expect("a repository"));
+        let when = format!("gone at pack {packs}");
+        if ended.status != Some(0) {
+            let ended = ended.expect(1, &when);
+            let text = &ended.stderr;
+            assert!(text.contains("unplugged or unmounted") && text.contains("mount it again"), "{when}: {ended:#?}");
+            assert!(text.contains("(for packs/") || text.contains("(for index/"), "{when}: {ended:#?}");
+            assert_eq!(machine.snapshots().len(), 1, "{when}");
+        }
+        assert_eq!(std::fs::read_dir(small.path()).expect("a folder").count(), 0, "{when}: the mount point is empty");
+        scene.assert_recovers(&program, &machine, &when);
+    }
+}
+
+#[test]
+fn a_medium_that_fails_now_and_then_is_tried_again_and_told() {
+    if !can_trace() {
+        return;
+    }
+    let mut scene = Scene::new(300_000);
+    // Counted in each thread: the one that writes packs syncs nothing else.
+    for (calls, error, when) in [("fsync", "EIO", "1"), ("fsync", "ETIMEDOUT", "3..4")] {
+        let (program, machine) = scene.copy();
+        let inject = format!("inject={calls}:error={error}:when={when}");
+        let ended = program.traced(&["-e", &format!("trace={calls}"), "-e", &inject], &backup(&scene.image, "new"));
+        let ended = ended.expect(0, &inject);
+        let text = &ended.stderr;
+        assert!(text.contains("writing failed") && text.contains("(2 of 6)") && text.contains("packs/"), "{ended:#?}");
+        scene.assert_recovers(&program, &machine, &inject);
+    }
+}
+
+#[test]
+fn a_limited_backup_is_a_backup_like_any_other() {
+    let mut scene = Scene::new(300_000);
+    let (program, machine) = scene.copy();
+    let limited = [["--limit-upload", "1G"], ["--limit-download", "500M"]].concat();
+    let arguments: Vec<&OsStr> = limited.iter().map(OsStr::new).chain(backup(&scene.image, "new")).collect();
+    program.run(&arguments).expect(0, "limited");
+    scene.assert_recovers(&program, &machine, "limited");
+    let (program, _) = scene.copy();
+    let arguments: Vec<&OsStr> =
+        ["--limit-upload", "0"].iter().map(OsStr::new).chain(backup(&scene.image, "new")).collect();
+    program.run(&arguments).expect(2, "no rate");
 }

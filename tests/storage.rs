@@ -1,4 +1,4 @@
-//! What every storage must do, held to each of them; then what only a folder does.
+//! What every storage must do, held to each of them, and to those that wrap one; then what only a folder does.
 //! What the simulated storage promises beyond that is tested where it stands.
 //!
 //! Always true here:
@@ -10,14 +10,19 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::ErrorKind;
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Barrier;
+use std::sync::{Arc, Barrier};
+use std::time::Duration;
 
 use sheaf::ids::ObjectId;
 use sheaf::names::{ObjectKind, ObjectName};
+use sheaf::storage::clock::{ManualClock, Pauses};
+use sheaf::storage::limited::{Limited, Limits};
 use sheaf::storage::local::LocalStorage;
-use sheaf::storage::sim::SimStorage;
+use sheaf::storage::patient::{Patience, Patient};
+use sheaf::storage::sim::{Flaky, SimStorage};
 use sheaf::storage::{Listed, Put, Storage, StorageError};
 
 /// The object of this kind and number.
@@ -33,8 +38,18 @@ fn one_of_each() -> impl Iterator<Item = ObjectName> {
 /// Runs the test on each backend, empty; a failure names the backend in the line before it.
 fn on_every_backend(test: impl Fn(&dyn Storage)) {
     let folder = tempfile::tempdir().expect("a folder");
-    let backends: [Box<dyn Storage>; 3] = [
+    let local: Arc<dyn Storage> = Arc::new(LocalStorage::create(&folder.path().join("d")).expect("a repository"));
+    let flaky = SimStorage::new();
+    let passing = || ErrorKind::ConnectionReset.into();
+    flaky.set_flaky(Some(Flaky { which: |_| true, times: 2, error: passing, is_done: false }));
+    // The threads of a test share one clock, which each wait moves on.
+    let endless = Patience { total: Duration::MAX, ..Patience::default() };
+    let pauses = || Pauses::new(Arc::new(ManualClock::default()), Arc::new(|| false));
+    let limits = Limits { upload: NonZeroU64::new(100), download: NonZeroU64::new(100) };
+    let backends: [Box<dyn Storage>; 5] = [
         Box::new(SimStorage::new()),
+        Box::new(Patient::new(Arc::new(flaky), endless, pauses(), Arc::new(|_| ()))),
+        Box::new(Limited::new(local, limits, pauses())),
         Box::new(LocalStorage::create(&folder.path().join("a/b")).expect("a repository")),
         Box::new(LocalStorage::create(&folder.path().join("c")).expect("a repository").without_hard_links()),
     ];
@@ -348,6 +363,7 @@ fn a_vanished_folder_is_an_error_and_not_an_empty_repository() {
             ] {
                 assert_eq!(error.io_kind(), Some(ErrorKind::NotFound), "{error:?}");
                 assert!(error.to_string().contains(root.to_str().unwrap()), "{error}");
+                assert!(error.is_place_gone() && !error.is_passing());
             }
         }
         assert!(!leave_mount_point || everything(&root).is_empty(), "something was written below the mount point");
@@ -453,6 +469,9 @@ fn a_full_disk_is_reported_and_leaves_what_was_there() {
     for _ in 0..3 {
         let error = storage.put(too_big, &[&vec![2; 300 << 10], &vec![2; 900 << 10]]).unwrap_err();
         assert_eq!(error.io_kind(), Some(ErrorKind::StorageFull), "{error:?}");
+        // Where it was written, and what.
+        let text = error.to_string();
+        assert!(text.contains(disk.0.path().join("tmp").to_str().unwrap()) && text.contains(&too_big.path()), "{text}");
         assert_eq!(temporaries(disk.0.path()), Vec::<PathBuf>::new());
     }
     assert_eq!(storage.list(ObjectKind::Pack).unwrap(), [Listed { name: fits, size: 400 << 10 }]);

@@ -5,6 +5,7 @@ use super::key_args::Key;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use sheaf::ops::prune::MaxUnused;
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 
 /// Back up whole disks into one encrypted, deduplicating repository, and get them back.
@@ -35,6 +36,12 @@ pub(crate) struct Global {
     /// Where the local index lies; it can be deleted at any time
     #[arg(long, global = true, env = "SHEAF_CACHE", value_name = "DIR")]
     pub cache_dir: Option<PathBuf>,
+    /// Write to the repository at most this fast: KiB a second, or with a suffix as in 500K or 2M
+    #[arg(long, global = true, value_name = "RATE", value_parser = rate)]
+    pub limit_upload: Option<NonZeroU64>,
+    /// Read from the repository at most this fast
+    #[arg(long, global = true, value_name = "RATE", value_parser = rate)]
+    pub limit_download: Option<NonZeroU64>,
     /// Print one JSON document; progress goes to standard error as JSON lines
     #[arg(long, global = true)]
     pub json: bool,
@@ -69,6 +76,8 @@ pub(crate) enum Command {
     Mount(Mount),
     /// Serve snapshots as disks over the network block protocol
     ServeNbd(ServeNbd),
+    /// Copy snapshots into another repository
+    Copy(Copy),
     /// Prove that the repository is sound
     Check(Check),
     /// Give back the space of what no snapshot needs
@@ -106,6 +115,9 @@ pub(crate) struct Init {
     /// ones find more that is the same and compress less
     #[arg(long, default_value_t = 64, value_name = "KIB", value_parser = clap::value_parser!(u32).range(4..=2048))]
     pub chunk_size: u32,
+    /// Cut as this repository does, so that `copy` between the two need not cut anew, and both find the same chunks
+    #[arg(long, value_name = "REPO", conflicts_with = "chunk_size")]
+    pub like: Option<PathBuf>,
     /// The size at which a pack is closed, in MiB
     #[arg(long, default_value_t = 64, value_name = "MIB", value_parser = clap::value_parser!(u32).range(1..=256))]
     pub pack_size: u32,
@@ -331,6 +343,34 @@ fn memory(text: &str) -> Result<usize, String> {
 }
 
 #[derive(Debug, ClapArgs)]
+pub(crate) struct Copy {
+    /// Unique prefixes of ids, `latest`, or `STICK:latest` (default: all that the key can read)
+    #[arg(value_name = "SNAPSHOT")]
+    pub snapshots: Vec<String>,
+    /// The repository to copy into. `sheaf init --like` makes one that cuts in the same way
+    #[arg(long, value_name = "REPO")]
+    pub to: PathBuf,
+    /// Only this stick's
+    #[arg(long, value_name = "NAME", conflicts_with = "snapshots")]
+    pub stick: Option<String>,
+    /// Only those with this tag; may be given several times, and then all must be there
+    #[arg(long = "tag", value_name = "TAG", conflicts_with = "snapshots")]
+    pub tags: Vec<String>,
+    /// Read the target's password from the first line of this file (or set SHEAF_TO_PASSWORD)
+    #[arg(long, value_name = "FILE")]
+    pub to_password_file: Option<PathBuf>,
+    /// Run this command and take the first line that it prints as the target's password
+    #[arg(long, value_name = "COMMAND", conflicts_with = "to_password_file")]
+    pub to_password_command: Option<String>,
+    /// Open the target with the key in this file in place of a password
+    #[arg(long, env = "SHEAF_TO_KEY_FILE", value_name = "FILE", conflicts_with_all = ["to_password_file", "to_password_command"])]
+    pub to_key_file: Option<PathBuf>,
+    /// Say what would be copied, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+#[derive(Debug, ClapArgs)]
 pub(crate) struct Check {
     /// Also read packs and open every chunk; with N% only that share, chosen anew each time
     #[arg(long, value_name = "N%", num_args = 0..=1, require_equals = true, default_missing_value = "100%", value_parser = percent)]
@@ -349,6 +389,19 @@ fn block_size(text: &str) -> Result<u32, String> {
     let size = number.trim().parse::<u32>().ok().and_then(|number| number.checked_mul(unit));
     size.filter(|size| size.is_power_of_two())
         .ok_or_else(|| "a power of two such as 512K or 32M was expected".to_owned())
+}
+
+/// Reads a rate in bytes a second: KiB, or what the suffix says.
+fn rate(text: &str) -> Result<NonZeroU64, String> {
+    let upper = text.trim().to_ascii_uppercase();
+    let bare = upper.strip_suffix("/S").unwrap_or(&upper);
+    let bare = bare.strip_suffix("IB").or(bare.strip_suffix('B')).unwrap_or(bare);
+    let suffixes = [('K', 1 << 10), ('M', 1 << 20), ('G', 1 << 30)];
+    let suffixed = suffixes.iter().find_map(|(suffix, unit)| Some((bare.strip_suffix(*suffix)?, *unit)));
+    let (number, unit) = suffixed.unwrap_or((bare, 1 << 10));
+    let rate = number.trim().parse::<u64>().ok().and_then(|number| number.checked_mul(unit));
+    rate.and_then(NonZeroU64::new)
+        .ok_or_else(|| "a rate such as 500 or 500K (KiB a second) or 2M was expected".to_owned())
 }
 
 fn percent(text: &str) -> Result<u8, String> {
@@ -411,6 +464,16 @@ mod tests {
         assert_eq!(block_size("1048576"), Ok(1 << 20));
         for wrong in ["", "M", "3M", "-1", "4096M", "1G", "x"] {
             assert!(block_size(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn rates_are_read() {
+        let read = |text| rate(text).map(NonZeroU64::get).ok();
+        assert_eq!([read("500"), read("500k"), read("500 KiB/s")], [Some(500 << 10); 3]);
+        assert_eq!((read("2M"), read("1g"), read("1")), (Some(2 << 20), Some(1 << 30), Some(1 << 10)));
+        for wrong in ["", "0", "K", "-1", "1.5M", "2T", "99999999999999999G"] {
+            assert_eq!(read(wrong), None, "{wrong}");
         }
     }
 

@@ -17,9 +17,12 @@ use sheaf::repo::keyring::Action;
 use sheaf::repo::open::Repository;
 use sheaf::repo::reader::ChunkStore;
 use sheaf::storage::Storage;
+use sheaf::storage::clock::{Pauses, SystemClock};
+use sheaf::storage::limited::{Limited, Limits};
 use sheaf::storage::local::LocalStorage;
+use sheaf::storage::patient::{Listener, Patience, Patient};
 use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -111,11 +114,25 @@ impl Context {
         base.unwrap_or_else(std::env::temp_dir).join("sheaf")
     }
 
+    /// The same storage, but what fails in passing is tried again and told, and bytes flow as fast as was said.
+    pub(crate) fn careful(&self, storage: Arc<dyn Storage>) -> Arc<dyn Storage> {
+        let (cancel, progress) = (self.cancel.clone(), Arc::clone(&self.progress));
+        let pauses = Pauses::new(Arc::new(SystemClock::default()), Arc::new(move || cancel.is_cancelled()));
+        let listener: Listener = Arc::new(move |delay| progress.warn(&delay.to_string()));
+        let patient = Arc::new(Patient::new(storage, Patience::default(), pauses.clone(), listener));
+        let limits = Limits { upload: self.global.limit_upload, download: self.global.limit_download };
+        if limits == Limits::default() { patient } else { Arc::new(Limited::new(patient, limits, pauses)) }
+    }
+
     /// Opens the repository's folder; one that is not there is a repository that is not there.
     pub(crate) fn storage(&self) -> Result<Arc<dyn Storage>, Failure> {
-        let path = self.repo()?;
-        match LocalStorage::open(&path) {
-            Ok(storage) => Ok(Arc::new(storage)),
+        self.storage_at(&self.repo()?)
+    }
+
+    /// Opens the folder of any repository, as [`Self::storage`].
+    pub(crate) fn storage_at(&self, path: &Path) -> Result<Arc<dyn Storage>, Failure> {
+        match LocalStorage::open(path) {
+            Ok(storage) => Ok(self.careful(Arc::new(storage))),
             Err(error) if matches!(error.io_kind(), Some(ErrorKind::NotFound | ErrorKind::NotADirectory)) => {
                 Err(RepoError::NoRepository { place: path.display().to_string() }.into())
             }

@@ -52,6 +52,8 @@ impl From<OpsError> for Failure {
     fn from(error: OpsError) -> Self {
         let message = chain(&error);
         let (status, hint) = match &error {
+            OpsError::Repo(RepoError::Storage(StorageError::Stopped { .. }))
+            | OpsError::Storage(StorageError::Stopped { .. }) => (INTERRUPTED, None),
             OpsError::Repo(error) => repo(error),
             OpsError::Storage(error) => (FAILED, storage(error)),
             OpsError::Browse(error) => (FAILED, browse(error)),
@@ -59,6 +61,7 @@ impl From<OpsError> for Failure {
             OpsError::Source { .. } => {
                 (FAILED, Some("no snapshot was made; what was read is stored, and the next backup goes on from there"))
             }
+            OpsError::CopyIntoItself { .. } => (USAGE, Some("--to names another repository")),
             OpsError::TargetTooSmall { .. } => (FAILED, Some("choose a larger target")),
             OpsError::TargetFolderMissing { .. } => (FAILED, Some("make the folder first, or check the name")),
             OpsError::TargetMounted { .. } => (FAILED, Some("unmount it first")),
@@ -166,8 +169,33 @@ fn repo(error: &RepoError) -> (u8, Option<&'static str>) {
     }
 }
 
+/// What to do about a repository's place.
 fn storage(error: &StorageError) -> Option<&'static str> {
-    error.io_kind().and_then(io_hint)
+    match error.io_kind()? {
+        _ if error.is_place_gone() => Some(
+            "the repository's disk or share is no longer there: connect or mount it again, and run the same command again; what is stored \
+             there is used",
+        ),
+        ErrorKind::ReadOnlyFilesystem => Some(
+            "the place cannot be written to: mount it for writing. Where it was writable before, the system has found errors on the disk and \
+             its log says more",
+        ),
+        ErrorKind::PermissionDenied => Some(
+            "this user may not read or write there: use the one who made the repository, or give this one the right to",
+        ),
+        ErrorKind::QuotaExceeded => Some(
+            "your quota there is used up; nothing is damaged: make room or have it raised, and run the same command again",
+        ),
+        ErrorKind::InvalidData => Some("`sheaf check --read-data` says what is damaged, and what is not"),
+        _ if error.is_passing() => Some(
+            "it was tried several times: look at the cable, the network and the server, and run the same command again; what is stored is used",
+        ),
+        _ if error.is_failing_medium() => Some(
+            "the disk, or what connects it, fails: try another cable or port; if that does not help, copy the repository to another disk \
+             before you use it again",
+        ),
+        kind => io_hint(kind),
+    }
 }
 
 const fn browse(error: &BrowseError) -> Option<&'static str> {

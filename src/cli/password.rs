@@ -29,6 +29,32 @@ pub(crate) fn get(global: &Global, new: bool, warn: &dyn Fn(&str)) -> Result<Pas
     Ok(password)
 }
 
+/// Gets the password of the repository that is copied into.
+pub(crate) fn get_of_target(
+    file: Option<&Path>,
+    command: Option<&str>,
+    warn: &dyn Fn(&str),
+) -> Result<Password, Failure> {
+    let password = if let Some(path) = file {
+        from_file(path, warn)?
+    } else if let Some(command) = command {
+        from_command(command)?
+    } else if let Some(text) = std::env::var_os("SHEAF_TO_PASSWORD") {
+        Password::new(text.into_encoded_bytes())
+    } else if std::io::stdin().is_terminal() {
+        ask("Password of the target: ")?
+    } else {
+        return Err(Failure::usage(
+            "no password of the target: set SHEAF_TO_PASSWORD, use --to-password-file, --to-password-command or --to-key-file, or run it on \
+             a terminal",
+        ));
+    };
+    if password.is_empty() {
+        return Err(Failure::usage("the target's password is empty"));
+    }
+    Ok(password)
+}
+
 /// Gets the new password of a key: from a file, from SHEAF_NEW_PASSWORD, or from a prompt, which asks twice.
 pub(crate) fn get_new(file: Option<&Path>, warn: &dyn Fn(&str)) -> Result<Password, Failure> {
     let password = if let Some(path) = file {
@@ -97,17 +123,18 @@ fn from_command(command: &str) -> Result<Password, Failure> {
     }
 }
 
+fn ask(text: &str) -> Result<Password, Failure> {
+    rpassword::prompt_password(text)
+        .map(|text| Password::new(text.into_bytes()))
+        .map_err(|error| Failure::io("asking for the password", &error))
+}
+
 fn prompt(new: bool) -> Result<Password, Failure> {
     if !std::io::stdin().is_terminal() {
         return Err(Failure::usage(
             "no password: set SHEAF_PASSWORD, or use --password-file or --password-command, or run it on a terminal",
         ));
     }
-    let ask = |text: &str| {
-        rpassword::prompt_password(text)
-            .map(|text| Password::new(text.into_bytes()))
-            .map_err(|error| Failure::io("asking for the password", &error))
-    };
     let password = ask(if new { "New password: " } else { "Password: " })?;
     if new && ask("The same again: ")? != password {
         return Err(Failure::usage("the two passwords differ"));

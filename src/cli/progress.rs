@@ -128,6 +128,7 @@ const fn name(phase: Phase) -> &'static str {
         Phase::CheckStructure => "check-structure",
         Phase::CheckData => "check-data",
         Phase::Extract => "extract",
+        Phase::Copy => "copy",
         _ => "work",
     }
 }
@@ -143,12 +144,14 @@ const fn title(phase: Phase) -> &'static str {
         Phase::CheckStructure => "Checking snapshots",
         Phase::CheckData => "Reading packs",
         Phase::Extract => "Extracting",
+        Phase::Copy => "Copying",
         _ => "Working",
     }
 }
 
 const fn counts_bytes(phase: Phase) -> bool {
-    matches!(phase, Phase::Backup | Phase::Restore | Phase::Verify | Phase::CheckData | Phase::Extract)
+    use Phase::{Backup, CheckData, Copy, Extract, Restore, Verify};
+    matches!(phase, Backup | Restore | Verify | CheckData | Extract | Copy)
 }
 
 fn bar(phase: Phase, total: Option<u64>) -> ProgressBar {

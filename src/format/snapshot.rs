@@ -198,6 +198,27 @@ pub struct OperatorRecord {
     /// What was counted.
     #[n(9)]
     pub counts: Counts,
+    /// The snapshot of another repository of which this is a copy.
+    #[n(10)]
+    pub origin: Option<SnapshotOrigin>,
+}
+
+/// Where a copied snapshot was made: there, and by whom, as the one who copied it saw it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+#[cbor(map)]
+pub struct SnapshotOrigin {
+    /// The id of the repository that it was made in, however often it was copied since.
+    #[n(0)]
+    pub repository: ByteArray<16>,
+    /// Its id there.
+    #[n(1)]
+    pub snapshot: ByteArray<32>,
+    /// The key that signed it there.
+    #[n(2)]
+    pub key: ByteArray<32>,
+    /// What that key is called there.
+    #[n(3)]
+    pub label: String,
 }
 
 /// What is known of the disk itself.
@@ -410,6 +431,7 @@ mod tests {
             references: TreeRoot::EMPTY,
             tool: "sheaf".to_owned(),
             counts: Counts::default(),
+            origin: None,
         };
         let mut bytes = record.encode();
         assert_eq!(OperatorRecord::decode(&bytes), Ok(record.clone()));
@@ -417,6 +439,14 @@ mod tests {
         assert_eq!(bytes[0], 0xa0 | 9);
         bytes[0] += 1;
         bytes.extend_from_slice(&[0x18, 30, 0xf5]);
-        assert_eq!(OperatorRecord::decode(&bytes), Ok(record));
+        assert_eq!(OperatorRecord::decode(&bytes), Ok(record.clone()));
+        let origin = SnapshotOrigin {
+            repository: [1; 16].into(),
+            snapshot: [2; 32].into(),
+            key: [3; 32].into(),
+            label: "ana".to_owned(),
+        };
+        let copied = OperatorRecord { origin: Some(origin), ..record };
+        assert_eq!(OperatorRecord::decode(&copied.encode()), Ok(copied));
     }
 }

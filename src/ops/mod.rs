@@ -10,6 +10,7 @@ pub mod backup;
 pub mod browse;
 pub mod check;
 pub mod container;
+pub mod copy;
 pub mod demo;
 pub mod monitor;
 pub mod prune;
@@ -135,6 +136,12 @@ pub enum OpsError {
     /// Something in a snapshot cannot be looked at.
     #[error(transparent)]
     Browse(#[from] browse::BrowseError),
+    /// A repository cannot be copied into itself.
+    #[error("{place} is the repository that is copied from")]
+    CopyIntoItself {
+        /// The target.
+        place: String,
+    },
     /// Somebody asked to stop.
     #[error("interrupted")]
     Interrupted,

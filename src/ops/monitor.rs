@@ -26,6 +26,8 @@ pub enum Phase {
     Extract,
     /// Taking away what nobody needs.
     Prune,
+    /// Bringing a snapshot into another repository.
+    Copy,
 }
 
 /// Work that was done.

@@ -162,6 +162,11 @@ impl LockedRepository {
         self.config.repository
     }
 
+    /// The config, as it stands: nobody has vouched for it yet.
+    pub const fn config(&self) -> &Config {
+        &self.config
+    }
+
     /// Tries the password on every key bundle.
     ///
     /// # Errors

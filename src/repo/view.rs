@@ -85,6 +85,14 @@ impl SnapshotDisk {
         &self.map
     }
 
+    /// The records of the map as they are stored, with the streams that they tell of; read anew.
+    ///
+    /// # Errors
+    /// [`RepoError`] as of [`SnapshotDisk::open`].
+    pub fn records(&self) -> Result<Vec<MapRecord>, RepoError> {
+        read_records(&self.store, &self.private.map)
+    }
+
     /// The store that the chunks come from.
     pub const fn store(&self) -> &ChunkStore {
         &self.store

@@ -140,7 +140,8 @@ impl LocalStorage {
 
     /// The error for an object whose file is not there.
     fn missing(&self, name: ObjectName) -> StorageError {
-        self.still_there().err().unwrap_or_else(|| StorageError::NotFound { name, place: self.place() })
+        let gone = self.still_there().err().map(|error| error.about(name));
+        gone.unwrap_or_else(|| StorageError::NotFound { name, place: self.place() })
     }
 
     /// The size of the object's file, or `None` when there is none.
@@ -289,14 +290,9 @@ impl LocalStorage {
         }
         Ok(found)
     }
-}
 
-impl Storage for LocalStorage {
-    fn place(&self) -> String {
-        self.root.display().to_string()
-    }
-
-    fn put(&self, name: ObjectName, parts: &[&[u8]]) -> Result<Put, StorageError> {
+    /// As [`Storage::put`]; errors name paths.
+    fn put_file(&self, name: ObjectName, parts: &[&[u8]]) -> Result<Put, StorageError> {
         let object = self.path(name);
         let folder = object.parent().unwrap_or(&self.root);
         if self.find(&object)?.is_some() {
@@ -327,6 +323,16 @@ impl Storage for LocalStorage {
                 Err(error) => return Err(failed("publishing", &object, error)),
             }
         }
+    }
+}
+
+impl Storage for LocalStorage {
+    fn place(&self) -> String {
+        self.root.display().to_string()
+    }
+
+    fn put(&self, name: ObjectName, parts: &[&[u8]]) -> Result<Put, StorageError> {
+        self.put_file(name, parts).map_err(|error| error.about(name))
     }
 
     fn get(&self, name: ObjectName, limit: u64) -> Result<Vec<u8>, StorageError> {
@@ -396,7 +402,9 @@ impl Storage for LocalStorage {
                 let folder = path.parent().unwrap_or(&self.root);
                 sync_folder(folder).map_err(|error| failed("syncing folder", folder, error))
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => self.still_there(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.still_there().map_err(|error| error.about(name))
+            }
             Err(error) => Err(failed("deleting", &path, error)),
         }
     }

@@ -7,11 +7,15 @@
 //! - A listing shows every object whose `put` returned before the listing began, and shows nothing that is
 //!   not an object of ours.
 
+pub mod clock;
 mod codes;
+pub mod limited;
 pub mod local;
+pub mod patient;
 pub mod sim;
 
 use crate::names::{ObjectKind, ObjectName};
+use std::io::ErrorKind;
 
 /// Why storage failed.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +62,12 @@ pub enum StorageError {
         #[source]
         source: std::io::Error,
     },
+    /// Somebody asked to stop while storage was waited for.
+    #[error("stopped while waiting for {place}")]
+    Stopped {
+        /// What was waited for.
+        place: String,
+    },
 }
 
 impl StorageError {
@@ -69,18 +79,69 @@ impl StorageError {
     /// True when the object is there, but the medium does not give its bytes: a bad sector, a checksum of the file system.
     /// Others may well be readable.
     pub fn is_unreadable(&self) -> bool {
-        match self {
-            Self::Io { source, .. } => source.raw_os_error().is_some_and(|code| codes::UNREADABLE.contains(&code)),
-            _ => false,
-        }
+        self.has_code(codes::UNREADABLE)
     }
 
     /// What kind of failure the system reported, which tells a full disk, a quota or a read-only medium from others;
     /// `None` where the system did not fail.
-    pub fn io_kind(&self) -> Option<std::io::ErrorKind> {
+    pub fn io_kind(&self) -> Option<ErrorKind> {
         match self {
             Self::Io { source, .. } => Some(source.kind()),
             _ => None,
+        }
+    }
+
+    fn has_code(&self, codes: &[i32]) -> bool {
+        matches!(self, Self::Io { source, .. } if source.raw_os_error().is_some_and(|code| codes.contains(&code)))
+    }
+
+    /// True for failures that may pass by themselves: something was interrupted, timed out or is in use, a handle is stale, a connection
+    /// broke. A full disk, a missing permission, a read-only medium and a missing folder stay as they are, however long one waits.
+    pub fn is_passing(&self) -> bool {
+        use ErrorKind::{
+            BrokenPipe, ConnectionAborted, ConnectionRefused, ConnectionReset, HostUnreachable, Interrupted,
+            NetworkDown, NetworkUnreachable, NotConnected, ResourceBusy, StaleNetworkFileHandle, TimedOut, WouldBlock,
+        };
+        self.has_code(codes::PASSING)
+            || matches!(
+                self.io_kind(),
+                Some(
+                    BrokenPipe
+                        | ConnectionAborted
+                        | ConnectionRefused
+                        | ConnectionReset
+                        | HostUnreachable
+                        | Interrupted
+                        | NetworkDown
+                        | NetworkUnreachable
+                        | NotConnected
+                        | ResourceBusy
+                        | StaleNetworkFileHandle
+                        | TimedOut
+                        | WouldBlock
+                )
+            )
+    }
+
+    /// True when the medium, or what is between, failed (EIO). Of reading one object that is [`Self::is_unreadable`]; writing anew may work.
+    pub fn is_failing_medium(&self) -> bool {
+        self.has_code(codes::FAILING)
+    }
+
+    /// True when the place itself is no longer there, as when a disk was unplugged or a share unmounted; that an object is not there is
+    /// another matter.
+    pub fn is_place_gone(&self) -> bool {
+        self.io_kind() == Some(ErrorKind::NotFound)
+    }
+
+    /// The same error, naming the object that it was about where the place does not.
+    #[must_use]
+    fn about(self, name: ObjectName) -> Self {
+        match self {
+            Self::Io { action, place, source } if !place.replace('\\', "/").contains(&name.path()) => {
+                Self::Io { action, place: format!("{place} (for {name})"), source }
+            }
+            other => other,
         }
     }
 }

@@ -17,6 +17,8 @@
 //! And these, which last until they are taken back:
 //! - [`SimStorage::fail_reads`]: the medium cannot read one object. `get` and `get_range` of it fail for every process; it is
 //!   listed, has a size, can be deleted and counts as there for a put.
+//! - [`SimStorage::set_flaky`]: for this process, operations fail as often as that says, counted for each operation (of one kind, at
+//!   one object or range) apart, and then works: so that whoever tries again often enough gets on, whatever order threads run in.
 //! - [`SimStorage::set_read_only`]: this process may not write. Every put and delete fails with `ReadOnlyFilesystem`, also
 //!   the put of an object that is there, so that a test sees every attempt.
 //!
@@ -27,7 +29,7 @@
 //! - Calls made in one order give one result: there is no clock and no randomness.
 //! - Operations that a crashed process tries never reach the storage: they are neither recorded nor counted.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -47,6 +49,19 @@ pub enum Fault {
     CrashAfter,
     /// From this write on the medium has no room for new objects.
     Full,
+}
+
+/// How a flaky medium fails; the head of this file says when.
+#[derive(Debug, Clone, Copy)]
+pub struct Flaky {
+    /// Which operations fail.
+    pub which: fn(Operation) -> bool,
+    /// Failures of each.
+    pub times: u64,
+    /// What the system says.
+    pub error: fn() -> io::Error,
+    /// Writes are done, and only their answer is lost.
+    pub is_done: bool,
 }
 
 /// One call that reached the storage, whether it failed or not.
@@ -96,6 +111,9 @@ struct Process {
     faults: BTreeMap<u64, Fault>,
     crashed: bool,
     read_only: bool,
+    flaky: Option<Flaky>,
+    /// How often each operation has failed because of that.
+    failures: HashMap<Operation, u64>,
 }
 
 /// What is to be done with a write that reached the storage.
@@ -195,6 +213,12 @@ impl SimStorage {
         self.process().read_only = read_only;
     }
 
+    /// Lets this process's operations fail a few times each, or no longer.
+    pub fn set_flaky(&self, flaky: Option<Flaky>) {
+        let mut process = self.process();
+        (process.flaky, process.failures) = (flaky, HashMap::new());
+    }
+
     /// Makes an object unreadable for every process.
     pub fn fail_reads(&self, name: ObjectName) {
         self.medium().unreadable.insert(name);
@@ -240,7 +264,9 @@ impl SimStorage {
 
     /// Records a read, unless the process is dead.
     fn begin_read(&self, operation: Operation) -> io::Result<()> {
-        self.process().record(operation)
+        let mut process = self.process();
+        process.record(operation)?;
+        process.flakiness(operation).map_or(Ok(()), |(error, _)| Err(error))
     }
 
     /// Records a write, and says what the plan has for it. The medium is locked by the caller, so that the numbers of the
@@ -264,7 +290,10 @@ impl SimStorage {
             _ if process.read_only => Verdict { done: false, answer: Some(io::ErrorKind::ReadOnlyFilesystem.into()) },
             Some(Fault::Crash | Fault::CrashAfter) => Verdict { done, answer: Some(crash()) },
             Some(Fault::Error | Fault::ErrorAfter) => Verdict { done, answer: simulated() },
-            Some(Fault::Full) | None => Verdict { done, answer: None },
+            Some(Fault::Full) | None => match process.flakiness(operation) {
+                Some((error, done)) => Verdict { done, answer: Some(error) },
+                None => Verdict { done, answer: None },
+            },
         })
     }
 }
@@ -276,6 +305,16 @@ impl Process {
         }
         self.operations.push(operation);
         Ok(())
+    }
+
+    /// The error of an operation that is to fail now, and whether it is done all the same.
+    fn flakiness(&mut self, operation: Operation) -> Option<(io::Error, bool)> {
+        let flaky = self.flaky.filter(|flaky| (flaky.which)(operation))?;
+        let failures = self.failures.entry(operation).or_default();
+        (*failures < flaky.times).then(|| {
+            *failures += 1;
+            ((flaky.error)(), flaky.is_done)
+        })
     }
 }
 
@@ -370,126 +409,4 @@ impl Storage for SimStorage {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ids::ObjectId;
-    use std::io::ErrorKind;
-
-    const FIRST: ObjectName = ObjectName::pack(ObjectId::new([1; 32]));
-    const SECOND: ObjectName = ObjectName::pack(ObjectId::new([2; 32]));
-
-    /// Each fault at a put and at a delete: what it answers, what it leaves, and whether the process lives.
-    #[test]
-    fn each_fault_does_what_the_contract_says() {
-        for (fault, done, dies) in [
-            (Fault::Error, false, false),
-            (Fault::ErrorAfter, true, false),
-            (Fault::Crash, false, true),
-            (Fault::CrashAfter, true, true),
-        ] {
-            let storage = SimStorage::new();
-            storage.fail_at(1, fault);
-            storage.fail_at(2, fault);
-            storage.put(FIRST, &[b"1"]).unwrap();
-            assert!(storage.put(SECOND, &[b"2"]).unwrap_err().io_kind().is_some(), "{fault:?}");
-            assert_eq!(storage.peek(SECOND).is_some(), done, "{fault:?}");
-            assert_eq!(storage.is_crashed(), dies, "{fault:?}");
-            if dies {
-                let before = (storage.operations(), storage.writes());
-                assert!(storage.get(FIRST, 9).unwrap_err().io_kind().is_some());
-                assert!(storage.get_range(FIRST, 0, &mut []).unwrap_err().io_kind().is_some());
-                assert!(storage.size(FIRST).unwrap_err().io_kind().is_some());
-                assert!(storage.list(ObjectKind::Pack).unwrap_err().io_kind().is_some());
-                assert!(storage.clone().put(FIRST, &[]).unwrap_err().io_kind().is_some());
-                assert!(storage.delete(FIRST).unwrap_err().io_kind().is_some());
-                assert_eq!((storage.operations(), storage.writes()), before, "a dead process reached the storage");
-                assert_eq!(storage.another_process().get(FIRST, 9).unwrap(), b"1");
-                storage.restart();
-            }
-            storage.delete(FIRST).unwrap_err();
-            assert_eq!(storage.peek(FIRST).is_none(), done, "{fault:?}");
-            storage.restart();
-            // The faults are spent.
-            let expected = if done { Put::AlreadyThere } else { Put::Stored };
-            assert_eq!(storage.put(SECOND, &[b"2"]).unwrap(), expected);
-            storage.delete(FIRST).unwrap();
-            assert_eq!(storage.objects().into_iter().collect::<Vec<_>>(), [(SECOND, b"2".to_vec())]);
-        }
-    }
-
-    #[test]
-    fn a_full_medium_takes_nothing_new_until_it_is_freed() {
-        let storage = SimStorage::new();
-        storage.put(FIRST, &[b"1"]).unwrap();
-        storage.fail_at(1, Fault::Full);
-        for process in [&storage, &storage.another_process()] {
-            assert_eq!(process.put(SECOND, &[]).unwrap_err().io_kind(), Some(ErrorKind::StorageFull));
-        }
-        assert_eq!(storage.put(FIRST, &[]).unwrap(), Put::AlreadyThere);
-        assert_eq!(storage.get(FIRST, 9).unwrap(), b"1");
-        storage.delete(FIRST).unwrap();
-        assert!(storage.put(FIRST, &[]).is_err());
-        storage.free();
-        assert_eq!(storage.put(SECOND, &[b"2"]).unwrap(), Put::Stored);
-    }
-
-    #[test]
-    fn an_unreadable_object_is_there_but_cannot_be_read() {
-        let storage = SimStorage::from_objects([(FIRST, b"1".to_vec()), (SECOND, b"2".to_vec())]);
-        storage.fail_reads(FIRST);
-        for error in [storage.get(FIRST, 9).unwrap_err(), storage.get_range(FIRST, 0, &mut []).unwrap_err()] {
-            assert!(error.io_kind().is_some() && !error.is_not_found());
-        }
-        assert_eq!(storage.size(FIRST).unwrap(), 1);
-        assert_eq!(storage.list(ObjectKind::Pack).unwrap().len(), 2);
-        assert_eq!(storage.put(FIRST, &[]).unwrap(), Put::AlreadyThere);
-        assert_eq!(storage.get(SECOND, 9).unwrap(), b"2");
-        storage.heal_reads(FIRST);
-        assert_eq!(storage.get(FIRST, 9).unwrap(), b"1");
-    }
-
-    #[test]
-    fn a_read_only_process_reads_and_every_write_of_it_fails() {
-        let storage = SimStorage::from_objects([(FIRST, b"1".to_vec())]);
-        storage.set_read_only(true);
-        for error in [
-            storage.put(FIRST, &[]).unwrap_err(),
-            storage.put(SECOND, &[]).unwrap_err(),
-            storage.delete(FIRST).unwrap_err(),
-            storage.delete(SECOND).unwrap_err(),
-        ] {
-            assert_eq!(error.io_kind(), Some(ErrorKind::ReadOnlyFilesystem));
-        }
-        assert_eq!(storage.get(FIRST, 9).unwrap(), b"1");
-        assert_eq!(storage.another_process().put(SECOND, &[]).unwrap(), Put::Stored);
-    }
-
-    #[test]
-    fn operations_are_recorded_in_order_and_damage_is_not() {
-        let storage = SimStorage::new();
-        storage.put(FIRST, &[b"123"]).unwrap();
-        storage.put(FIRST, &[b"4"]).unwrap();
-        storage.overwrite(SECOND, b"damaged".to_vec());
-        assert_eq!(storage.names(ObjectKind::Pack), [FIRST, SECOND]);
-        assert_eq!(storage.remove(SECOND), Some(b"damaged".to_vec()));
-        storage.get(SECOND, 1).unwrap_err();
-        storage.get_range(FIRST, 1, &mut [0; 2]).unwrap();
-        storage.size(FIRST).unwrap();
-        storage.list(ObjectKind::Key).unwrap();
-        storage.delete(FIRST).unwrap();
-        let expected = [
-            Operation::Put(FIRST),
-            Operation::Put(FIRST),
-            Operation::Get(SECOND),
-            Operation::GetRange { name: FIRST, start: 1, length: 2 },
-            Operation::Size(FIRST),
-            Operation::List(ObjectKind::Key),
-            Operation::Delete(FIRST),
-        ];
-        assert_eq!(storage.operations(), expected);
-        assert_eq!(storage.writes(), 3);
-        assert_eq!(storage.operations().iter().filter(|operation| operation.is_write()).count(), 3);
-        storage.forget_operations();
-        assert_eq!((storage.operations(), storage.writes()), (vec![], 3));
-    }
-}
+mod tests;

@@ -12,6 +12,7 @@
 #[allow(dead_code, reason = "shared with the tests of VHDX, which use all of it")]
 mod build;
 mod containers;
+mod copied;
 mod documents;
 #[path = "../windows/hive.rs"]
 #[allow(dead_code, reason = "shared with the tests of Windows, which use all of it")]
@@ -42,7 +43,7 @@ use std::process::Stdio;
 use support::{Run, World, noise};
 
 /// Every command, as `--help` lists them.
-const COMMANDS: [&str; 19] = [
+const COMMANDS: [&str; 20] = [
     "init",
     "backup",
     "snapshots",
@@ -54,6 +55,7 @@ const COMMANDS: [&str; 19] = [
     "diff",
     "mount",
     "serve-nbd",
+    "copy",
     "check",
     "audit",
     "key",

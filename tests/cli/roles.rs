@@ -20,7 +20,7 @@ const KEEP: &[&str] = &["operator", "auditor", "admin"];
 const MANAGE: &[&str] = &["admin"];
 
 /// Commands with the roles that can, and what a refusal says.
-const TABLE: [(&[&str], &[&str], &str); 24] = [
+const TABLE: [(&[&str], &[&str], &str); 25] = [
     (&["backup", "disk.img", "--stick", "ROLE"], STORE, "cannot back up; one of role depositor, owner or admin can"),
     (&["snapshots"], LIST, "cannot list snapshots; one of role owner, operator, auditor or admin can"),
     (
@@ -35,6 +35,7 @@ const TABLE: [(&[&str], &[&str], &str); 24] = [
     (&["diff", "SNAPSHOT", "SNAPSHOT"], READ, "cannot read what is in snapshots"),
     (&["mount", "OUT"], READ, "cannot read what is in snapshots"),
     (&["serve-nbd", "SNAPSHOT", "--listen", "unix:OUT/socket"], READ, "cannot read what is in snapshots"),
+    (&["copy", "SNAPSHOT", "--to", "other"], READ, "cannot read what is in snapshots; one of role owner or admin can"),
     (
         &["check"],
         KEEP,
@@ -63,7 +64,9 @@ const TABLE: [(&[&str], &[&str], &str); 24] = [
 const OTHERS: [&str; 5] = ["init", "cache", "completions", "demo", "help"];
 
 fn as_role(world: &World, role: &str, arguments: &[&str]) -> Run {
-    World::finish(world.command(arguments).env("SHEAF_PASSWORD", word(role)).env("SHEAF_NEW_PASSWORD", OTHER))
+    let mut command = world.command(arguments);
+    command.env("SHEAF_PASSWORD", word(role)).env("SHEAF_NEW_PASSWORD", OTHER).env("SHEAF_TO_PASSWORD", PASSWORD);
+    World::finish(&mut command)
 }
 
 /// A repository with a key of each role, called like it.
@@ -81,6 +84,7 @@ fn with_roles() -> World {
 #[test]
 fn each_role_runs_its_commands_and_is_told_who_could_run_others() {
     let world = with_roles();
+    world.run(&["init", "-r", "other", "--password-memory", "8"]).ends_with(0);
     // A volume with a file, so that there is something to list.
     sheaf::ops::demo::make_stick(&world.path("disk.img"), 5).unwrap();
     for role in ROLES {

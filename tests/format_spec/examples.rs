@@ -476,6 +476,7 @@ impl Repository {
                 bytes_zero: 12_283,
                 ..Counts::default()
             },
+            origin: None,
         };
         let private = PrivateRecord {
             data: TreeRoot::new(1, &TreeEntry { key: node.1.key.clone(), span: node.0.span() }),
@@ -636,8 +637,19 @@ impl Repository {
                 .collect::<Vec<_>>()
         });
         let operator = self.operator.encode();
-        let operator_names =
-            ["stick", "time", "offset from UTC", "time zone", "host", "tags", "size", "references", "tool", "counts"];
+        let operator_names = [
+            "stick",
+            "time",
+            "offset from UTC",
+            "time zone",
+            "host",
+            "tags",
+            "size",
+            "references",
+            "tool",
+            "counts",
+            "origin",
+        ];
         let operator_length = SEALED_TO_PREFIX + operator.len() + aead::OVERHEAD;
         let private = self.private.encode();
         let mut snapshot = parts(&self.snapshot[..36], &header(&[("operator length", 4)]));

@@ -210,6 +210,7 @@ fn stand_in(id: ObjectId) -> Snapshot {
         references: TreeRoot::EMPTY,
         tool: String::new(),
         counts: sheaf::format::snapshot::Counts::default(),
+        origin: None,
     };
     let maker = Certificate {
         key: KeyId::new([0; 32]),

@@ -15,13 +15,23 @@ pub(crate) const TOOL: &str = concat!("sheaf ", env!("CARGO_PKG_VERSION"));
 
 pub(crate) fn run(context: &Context, args: &Init) -> Result<u8, Failure> {
     let path = context.repo()?;
+    let chunking = match &args.like {
+        Some(like) => Repository::open(context.storage_at(like)?)?.config().record.chunking,
+        None => Chunking::with_average(args.chunk_size << 10),
+    };
+    if args.pack_size << 20 < chunking.max {
+        return Err(Failure::usage(format!(
+            "--pack-size {} has no room for one chunk: {} bytes",
+            args.pack_size, chunking.max
+        )));
+    }
     let password = context.password(true)?;
     let repository = Repository::init(
-        Arc::new(LocalStorage::create(&path)?),
+        context.careful(Arc::new(LocalStorage::create(&path)?)),
         InitOptions {
             config: ConfigRecord {
                 created_ms: jiff::Timestamp::now().as_millisecond(),
-                chunking: Chunking::with_average(args.chunk_size << 10),
+                chunking,
                 pack_size: args.pack_size << 20,
                 compression_level: args.compression,
                 parity: 0,

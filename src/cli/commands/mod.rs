@@ -4,6 +4,7 @@ mod audit;
 mod backup;
 mod cache;
 mod check;
+mod copy;
 mod demo;
 mod diff;
 mod dump;
@@ -51,6 +52,7 @@ fn dispatch(context: &Context, command: Command) -> Result<u8, Failure> {
         Command::ServeNbd(args) => serve_nbd::run(context, &args),
         Command::Audit(args) => audit::run(context, &args),
         Command::Prune(args) => prune::run(context, &args),
+        Command::Copy(args) => copy::run(context, &args),
         Command::Check(args) => check::run(context, &args),
         Command::Key(args) => key::run(context, args.action),
         Command::Stats(args) => stats::run(context, &args),

@@ -23,6 +23,7 @@ struct Row {
     tags: Vec<String>,
     host: String,
     made_by: Maker,
+    copied_from: Option<CopiedFrom>,
     time_zone: Option<String>,
     tool: String,
     bytes_read: u64,
@@ -44,6 +45,15 @@ struct Maker {
     key: String,
     label: String,
     role: &'static str,
+}
+
+/// What a copy is of, as the one who copied it says.
+#[derive(Serialize)]
+struct CopiedFrom {
+    repository: String,
+    snapshot: String,
+    key: String,
+    label: String,
 }
 
 #[derive(Serialize)]
@@ -162,6 +172,12 @@ fn row(snapshot: &Snapshot, disk: Option<sheaf::format::snapshot::DiskFacts>) ->
             label: snapshot.maker.label.clone(),
             role: snapshot.maker.role.name(),
         },
+        copied_from: record.origin.map(|origin| CopiedFrom {
+            repository: sheaf::ids::to_hex(&*origin.repository),
+            snapshot: sheaf::ids::to_hex(&*origin.snapshot),
+            key: sheaf::ids::to_hex(&*origin.key),
+            label: origin.label,
+        }),
         time_zone: record.time_zone,
         tool: record.tool,
         bytes_read: counts.bytes_read,
@@ -239,6 +255,12 @@ fn container(facts: ContainerFacts) -> Container {
     }
 }
 
+/// The origin of a copy in one line.
+fn origin(from: &CopiedFrom) -> String {
+    let CopiedFrom { repository, snapshot, label, .. } = from;
+    format!("snapshot {snapshot} of repository {repository}, signed by {label}")
+}
+
 /// Everything that is known of one snapshot, a line each.
 fn details(context: &Context, row: &Row, shares: Option<String>) {
     if context.global.json {
@@ -252,6 +274,7 @@ fn details(context: &Context, row: &Row, shares: Option<String>) {
         ("Time", row.time.clone()),
         ("Host", row.host.clone()),
         ("Signed by", format!("{}, {}", row.made_by.label, row.made_by.role)),
+        ("Copied from", row.copied_from.as_ref().map_or_else(String::new, origin)),
         ("Tags", row.tags.join(", ")),
         ("Size", format!("{} bytes ({})", row.size, bytes(row.size))),
         ("Kept", format!("{} in {} chunks", bytes(row.bytes_kept), row.chunks)),

@@ -16,7 +16,7 @@ use crate::ops::{Cancel, OpsError};
 use std::ops::Range;
 
 /// Bytes read at once.
-pub(super) const BLOCK: usize = 4 << 20;
+pub(in crate::ops) const BLOCK: usize = 4 << 20;
 
 /// Beyond this many runs of data only whole blocks of zeros become holes, so that the map of a source that alternates
 /// between data and zeros stays small.
@@ -26,7 +26,7 @@ const MANY_PIECES: usize = 16 << 10;
 
 /// What was learned of the disk, in the order of the kept bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Piece {
+pub(in crate::ops) enum Piece {
     /// The pieces of data that follow are of a new stream.
     Begin(StreamKind),
     Data(Extent),
@@ -35,7 +35,7 @@ pub(super) enum Piece {
 
 /// Bytes of one stream that follow one another, to be cut.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct RunOfData {
+pub(in crate::ops) struct RunOfData {
     /// In the block, counted behind the headroom.
     pub range: Range<usize>,
     /// What the stream holds.
@@ -50,7 +50,7 @@ pub(super) struct RunOfData {
 
 /// Bytes that were read, behind the headroom of their buffer, and what was learned on the way.
 #[derive(Debug, Default)]
-pub(super) struct Block {
+pub(in crate::ops) struct Block {
     pub buffer: Vec<u8>,
     pub length: usize,
     pub runs: Vec<RunOfData>,
@@ -61,7 +61,7 @@ pub(super) struct Block {
 }
 
 /// Reads a source stream by stream.
-pub(super) struct BlockReader<'a> {
+pub(in crate::ops) struct BlockReader<'a> {
     reader: Reader<'a>,
     streams: Box<dyn Iterator<Item = (Kind, &'a [Extent])> + Send + 'a>,
     holes: std::slice::Iter<'a, (Unkept, Extent)>,
@@ -85,7 +85,7 @@ struct OpenStream<'a> {
 }
 
 impl<'a> BlockReader<'a> {
-    pub(super) fn new(
+    pub(in crate::ops) fn new(
         source: &'a dyn ReadAt,
         plan: &'a BackupPlan,
         source_name: &'a str,
@@ -104,7 +104,7 @@ impl<'a> BlockReader<'a> {
     }
 
     /// The next block, or `None` at the end. `buffer` is taken for it.
-    pub(super) fn next(&mut self, buffer: &mut Option<Vec<u8>>) -> Result<Option<Block>, OpsError> {
+    pub(in crate::ops) fn next(&mut self, buffer: &mut Option<Vec<u8>>) -> Result<Option<Block>, OpsError> {
         if self.is_finished {
             return Ok(None);
         }

@@ -18,7 +18,11 @@ use crate::repo::snapshots;
 ///
 /// # Errors
 /// [`RepoError::SessionLost`]; then there is no snapshot, unless storage failed as well.
-pub(super) fn commit(store: &ChunkStore, session: &Session, private: &PrivateRecord) -> Result<ObjectId, OpsError> {
+pub(in crate::ops) fn commit(
+    store: &ChunkStore,
+    session: &Session,
+    private: &PrivateRecord,
+) -> Result<ObjectId, OpsError> {
     session.ensure_live()?;
     let id = snapshots::commit(&store.repository, private)?;
     // A prune that found the lease gone has looked at the snapshots since: it saw this one, unless the lease went before it came.

@@ -17,12 +17,12 @@ use std::ops::Range;
 
 /// Bytes of a chunk of records: few enough that a change of one stores little again. Four times as many would save 0.3 % over
 /// backups between which whole programs change (benches/RESULTS.md), and lose it on days on which little does.
-pub(super) const RECORDS: usize = 16 << 10;
+pub(in crate::ops) const RECORDS: usize = 16 << 10;
 const _: () = assert!(BLOCK.is_multiple_of(RECORDS));
 
 /// Chunks of one buffer, and what was learned of the disk on the way.
 #[derive(Debug, Default)]
-pub(super) struct Batch {
+pub(in crate::ops) struct Batch {
     pub sequence: u64,
     pub buffer: Option<Vec<u8>>,
     pub chunks: Vec<Range<usize>>,
@@ -37,7 +37,7 @@ const FILES: u32 = 8;
 
 /// Cutters for what the repository's parameters say and for files.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Cutters {
+pub(in crate::ops) struct Cutters {
     other: Cutter,
     files: Cutter,
 }
@@ -45,7 +45,7 @@ pub(super) struct Cutters {
 impl Cutters {
     /// # Errors
     /// [`ChunkError`]: the parameters are not legal ones.
-    pub(super) fn new(chunking: &Chunking) -> Result<Self, ChunkError> {
+    pub(in crate::ops) fn new(chunking: &Chunking) -> Result<Self, ChunkError> {
         let Chunking { min, average, max, normalization, .. } = *chunking;
         // As far as the chunker goes.
         let limits = [(Chunking::MAX, max), (Chunking::LARGEST_MIN, min), (Chunking::LARGEST_AVERAGE, average)];
@@ -57,13 +57,13 @@ impl Cutters {
     }
 
     /// The largest chunk in bytes.
-    pub(super) const fn max(&self) -> usize {
+    pub(in crate::ops) const fn max(&self) -> usize {
         self.files.max()
     }
 }
 
 /// Cuts blocks in their order.
-pub(super) struct BlockCutter {
+pub(in crate::ops) struct BlockCutter {
     cutters: Cutters,
     carried: Vec<u8>,
     /// What the carried bytes are of.
@@ -72,13 +72,13 @@ pub(super) struct BlockCutter {
 }
 
 impl BlockCutter {
-    pub(super) fn new(cutters: Cutters) -> Self {
+    pub(in crate::ops) fn new(cutters: Cutters) -> Self {
         let carried = Vec::with_capacity(cutters.max());
         Self { cutters, carried, carried_kind: StreamKind::Other, sequence: 0 }
     }
 
     /// Cuts what is certain.
-    pub(super) fn cut(&mut self, block: Block) -> Batch {
+    pub(in crate::ops) fn cut(&mut self, block: Block) -> Batch {
         let Block { mut buffer, runs, pieces, bytes_read, passed, .. } = block;
         let mut batch = Batch { pieces, bytes_read, bytes_passed: passed, ..self.batch() };
         let headroom = self.cutters.max();
@@ -107,7 +107,7 @@ impl BlockCutter {
     }
 
     /// Cuts what was carried, when the source is at its end.
-    pub(super) fn finish(&mut self) -> Batch {
+    pub(in crate::ops) fn finish(&mut self) -> Batch {
         let mut batch = self.batch();
         let buffer = std::mem::take(&mut self.carried);
         self.cut_run(self.carried_kind, &buffer, 0..buffer.len(), true, &mut batch.chunks);

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// Answers "is this chunk new?" once for each chunk.
 #[derive(Debug)]
-pub(super) struct Known {
+pub(in crate::ops) struct Known {
     index: Arc<Index>,
     session: Arc<Session>,
     claims: Mutex<Claims>,
@@ -28,17 +28,17 @@ struct Claims {
 }
 
 impl Known {
-    pub(super) fn new(index: Arc<Index>, session: Arc<Session>) -> Self {
+    pub(in crate::ops) fn new(index: Arc<Index>, session: Arc<Session>) -> Self {
         Self { index, session, claims: Mutex::default() }
     }
 
     /// A state of the index to ask; open a new one for each batch.
-    pub(super) fn reader(&self) -> Result<IndexReader, RepoError> {
+    pub(in crate::ops) fn reader(&self) -> Result<IndexReader, RepoError> {
         self.index.reader()
     }
 
     /// True when the chunk is new: the caller must store it. Everybody who asks later is told that it is known.
-    pub(super) fn claim(&self, reader: &IndexReader, id: ChunkId) -> Result<bool, RepoError> {
+    pub(in crate::ops) fn claim(&self, reader: &IndexReader, id: ChunkId) -> Result<bool, RepoError> {
         if reader.contains_outside(&id, self.session.condemned().packs())? {
             return Ok(false);
         }
@@ -47,7 +47,7 @@ impl Known {
     }
 
     /// All packs that were stored so far are in the index now.
-    pub(super) fn published(&self, is_in_index: impl Fn(&ChunkId) -> bool) {
+    pub(in crate::ops) fn published(&self, is_in_index: impl Fn(&ChunkId) -> bool) {
         let mut claims = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
         let (published, open): (HashSet<_>, HashSet<_>) = claims.current.drain().partition(is_in_index);
         *claims = Claims { current: open, before: published };

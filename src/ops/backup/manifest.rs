@@ -27,7 +27,7 @@ const MAX_RECORDS: usize = 4096;
 const CLOSING_MASK: u32 = 0x3ff;
 
 /// Stores chunks of metadata, each once.
-pub(super) struct MetaStore<'a, 'b> {
+pub(in crate::ops) struct MetaStore<'a, 'b> {
     pub keys: &'a KeyRing,
     pub known: &'a Known,
     pub packs: &'a mut PackStore<'b>,
@@ -151,14 +151,14 @@ fn push_hole(holes: &mut Vec<(HoleKind, Extent)>, (kind, extent): (HoleKind, Ext
 
 /// The roots that a snapshot needs.
 #[derive(Debug)]
-pub(super) struct Roots {
+pub(in crate::ops) struct Roots {
     pub data: TreeRoot,
     pub map: TreeRoot,
     pub references: TreeRoot,
 }
 
 /// Builds the manifest while chunks go by in their order.
-pub(super) struct ManifestWriter {
+pub(in crate::ops) struct ManifestWriter {
     data: StoredTree,
     references: Table,
     last_reference: Option<ChunkId>,
@@ -171,7 +171,7 @@ pub(super) struct ManifestWriter {
 }
 
 impl ManifestWriter {
-    pub(super) const fn new() -> Self {
+    pub(in crate::ops) const fn new() -> Self {
         Self {
             data: StoredTree::new(Domain::Data),
             references: Table::new(Domain::Reference),
@@ -185,7 +185,7 @@ impl ManifestWriter {
     }
 
     /// The next chunk of the kept bytes.
-    pub(super) fn chunk(
+    pub(in crate::ops) fn chunk(
         &mut self,
         key: ChunkKey,
         id: ChunkId,
@@ -199,7 +199,7 @@ impl ManifestWriter {
     }
 
     /// The next run of the disk.
-    pub(super) fn piece(&mut self, piece: Piece) {
+    pub(in crate::ops) fn piece(&mut self, piece: Piece) {
         match piece {
             Piece::Begin(kind) => match self.streams.last_mut() {
                 // A stream of holes alone is none.
@@ -225,7 +225,7 @@ impl ManifestWriter {
     }
 
     /// What is known of the kinds of bytes when all pieces have passed.
-    pub(super) fn count(&mut self, counts: &mut Counts) {
+    pub(in crate::ops) fn count(&mut self, counts: &mut Counts) {
         self.holes.sort_unstable_by_key(|(_, extent)| extent.start);
         let mut joined = Vec::with_capacity(self.holes.len());
         self.holes.drain(..).for_each(|hole| push_hole(&mut joined, hole));
@@ -252,7 +252,7 @@ impl ManifestWriter {
     }
 
     /// Runs that could not be read, in disk order.
-    pub(super) fn unreadable_extents(&self) -> impl Iterator<Item = Extent> + '_ {
+    pub(in crate::ops) fn unreadable_extents(&self) -> impl Iterator<Item = Extent> + '_ {
         self.holes.iter().filter(|(kind, _)| *kind == HoleKind::Unreadable).map(|(_, extent)| *extent)
     }
 
@@ -274,7 +274,7 @@ impl ManifestWriter {
     }
 
     /// Writes the map and closes all trees.
-    pub(super) fn finish(mut self, meta: &mut MetaStore<'_, '_>) -> Result<Roots, OpsError> {
+    pub(in crate::ops) fn finish(mut self, meta: &mut MetaStore<'_, '_>) -> Result<Roots, OpsError> {
         let mut stored = std::mem::take(&mut self.stored);
         let data = std::mem::replace(&mut self.data, StoredTree::new(Domain::Data)).finish(meta, &mut stored)?;
         let mut table = Table::new(Domain::Data);

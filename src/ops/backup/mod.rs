@@ -8,15 +8,15 @@
 //!
 //! The pipeline: reader → cutter → workers (hash, look up, compress, seal) → this thread (order, trees, packs) → writer.
 
-mod blocks;
-mod commit;
-mod cutting;
-mod known;
-mod manifest;
+pub(super) mod blocks;
+pub(super) mod commit;
+pub(super) mod cutting;
+pub(super) mod known;
+pub(super) mod manifest;
 mod pipeline;
 mod plan;
 mod reading;
-mod store;
+pub(super) mod store;
 
 use crate::crypto::randomness;
 use crate::disk::{Extent, ReadAt};
@@ -136,6 +136,7 @@ pub fn backup(
         references: roots.references,
         tool: request.tool,
         counts,
+        origin: None,
     };
     let maker = store.repository.keys().certificate_bytes().to_vec().into();
     let disk = DiskFacts { volumes: plan.records(), ..request.disk };

@@ -21,7 +21,7 @@ use std::collections::HashSet;
 const PACKS_PER_SEGMENT: usize = 16;
 
 /// Fills packs, hands them to the writing thread, and publishes what it stored.
-pub(super) struct PackStore<'a> {
+pub(in crate::ops) struct PackStore<'a> {
     store: &'a ChunkStore,
     known: &'a Known,
     data: Packer,
@@ -36,14 +36,14 @@ pub(super) struct PackStore<'a> {
 }
 
 /// The writing thread's ends of the channels.
-pub(super) struct WriterEnds {
+pub(in crate::ops) struct WriterEnds {
     packs: Receiver<Packer>,
     stored: Sender<Result<IndexedPack, RepoError>>,
     buffers: Sender<Vec<u8>>,
 }
 
 /// Completes and stores packs until there are no more. Ends at the first failure.
-pub(super) fn write_packs(store: &ChunkStore, ends: &WriterEnds) {
+pub(in crate::ops) fn write_packs(store: &ChunkStore, ends: &WriterEnds) {
     for packer in &ends.packs {
         let result = packer.finish(store.repository.keys()).and_then(|finished| {
             let Some(finished) = finished else { return Ok(None) };
@@ -69,7 +69,7 @@ pub(super) fn write_packs(store: &ChunkStore, ends: &WriterEnds) {
 }
 
 impl<'a> PackStore<'a> {
-    pub(super) fn new(store: &'a ChunkStore, known: &'a Known) -> (Self, WriterEnds) {
+    pub(in crate::ops) fn new(store: &'a ChunkStore, known: &'a Known) -> (Self, WriterEnds) {
         let (to_writer, packs) = bounded(0);
         let (stored_sender, stored) = unbounded();
         let (buffer_sender, buffers) = bounded(2);
@@ -92,7 +92,7 @@ impl<'a> PackStore<'a> {
     }
 
     /// Appends a sealed chunk to the open pack of its kind.
-    pub(super) fn add(&mut self, kind: PackKind, entry: PackEntry, sealed: &[u8]) -> Result<(), OpsError> {
+    pub(in crate::ops) fn add(&mut self, kind: PackKind, entry: PackEntry, sealed: &[u8]) -> Result<(), OpsError> {
         self.bytes_stored += sealed.len() as u64;
         let open = match kind {
             PackKind::Data => &self.data,
@@ -163,12 +163,12 @@ impl<'a> PackStore<'a> {
     }
 
     /// Ends the writing thread once it has done what it was given.
-    pub(super) fn hang_up(&mut self) {
+    pub(in crate::ops) fn hang_up(&mut self) {
         self.to_writer = None;
     }
 
     /// Makes everything that was added durable and indexed.
-    pub(super) fn finish(&mut self) -> Result<(), OpsError> {
+    pub(in crate::ops) fn finish(&mut self) -> Result<(), OpsError> {
         self.close(PackKind::Data)?;
         self.close(PackKind::Meta)?;
         self.collect(true)?;
@@ -180,7 +180,7 @@ impl<'a> PackStore<'a> {
 ///
 /// # Errors
 /// [`OpsError::Repo`].
-pub(super) fn publish_adopted(store: &ChunkStore, session: &Session) -> Result<usize, OpsError> {
+pub(in crate::ops) fn publish_adopted(store: &ChunkStore, session: &Session) -> Result<usize, OpsError> {
     let repository = &store.repository;
     let mut segment = IndexSegment::default();
     let condemned = session.condemned().packs();

@@ -83,6 +83,11 @@ def read_operator_fields(operator):
     operator.holds({0: str, 1: int, 2: int, 4: str, 8: str}, {3: str})
     operator.array(5, str)
     operator.map(9).holds({}, dict.fromkeys(range(15), int))
+    if operator.value.get(10) is not None:
+        origin = operator.map(10)
+        origin.holds({3: str})
+        for field, size in ((0, 16), (1, 32), (2, 32)):
+            origin.get(field, bytes, size=size)
     references = read_root(operator.map(7))
     must(references.span % 32 == 0, f"{operator.what}: the reference list has no whole ids")
     return operator.unsigned(6), references
