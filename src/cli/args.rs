@@ -1,5 +1,6 @@
 //! What can be typed.
 
+use super::forget_args::{Forget, Pin};
 use super::key_args::Key;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
@@ -69,6 +70,10 @@ pub(crate) enum Command {
     ServeNbd(ServeNbd),
     /// Prove that the repository is sound
     Check(Check),
+    /// Let snapshots go, by name or by a policy
+    Forget(Forget),
+    /// Keep snapshots whatever a policy says
+    Pin(Pin),
     /// Show who did what
     Audit(Audit),
     /// Show, make, protect and take away keys
@@ -139,6 +144,9 @@ pub(crate) struct Backup {
     /// A label for the disk, such as what is written on it
     #[arg(long, value_name = "TEXT")]
     pub label: Option<String>,
+    /// Pin the snapshot: no policy drops it
+    #[arg(long)]
+    pub pin: bool,
 }
 
 /// How a disk is cut.

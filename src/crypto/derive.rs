@@ -20,6 +20,8 @@ pub enum RecordKind {
     IndexSegment,
     /// Who signed an object.
     Signature,
+    /// The facts of an audit entry.
+    AuditFacts,
 }
 
 impl RecordKind {
@@ -28,6 +30,7 @@ impl RecordKind {
             Self::PackTrailer => "sheaf v1 2026-11 pack trailer",
             Self::IndexSegment => "sheaf v1 2026-11 index segment",
             Self::Signature => "sheaf v1 2026-11 signature",
+            Self::AuditFacts => "sheaf v1 2026-11 audit facts",
         }
     }
 }
@@ -132,6 +135,7 @@ mod tests {
             crate::ids::to_hex(record_key(&secret, RecordKind::PackTrailer).expose()),
             crate::ids::to_hex(record_key(&secret, RecordKind::IndexSegment).expose()),
             crate::ids::to_hex(record_key(&secret, RecordKind::Signature).expose()),
+            crate::ids::to_hex(record_key(&secret, RecordKind::AuditFacts).expose()),
             crate::ids::to_hex(rotated(&secret, &secret, Rotated::IndexKey).expose()),
             crate::ids::to_hex(rotated(&secret, &secret, Rotated::DedupSecret).expose()),
             crate::ids::to_hex(rotated(&secret, &secret, Rotated::AdminsKey).expose()),

@@ -20,6 +20,7 @@ pub(super) struct Epoch {
     trailer: Secret,
     segment: Secret,
     signature: Secret,
+    facts: Secret,
 }
 
 impl Epoch {
@@ -30,6 +31,7 @@ impl Epoch {
             trailer: derive::record_key(&index, RecordKind::PackTrailer),
             segment: derive::record_key(&index, RecordKind::IndexSegment),
             signature: derive::record_key(&index, RecordKind::Signature),
+            facts: derive::record_key(&index, RecordKind::AuditFacts),
             index,
             dedup,
             private,
@@ -82,6 +84,7 @@ impl Epoch {
             RecordKind::PackTrailer => &self.trailer,
             RecordKind::IndexSegment => &self.segment,
             RecordKind::Signature => &self.signature,
+            RecordKind::AuditFacts => &self.facts,
         }
     }
 }

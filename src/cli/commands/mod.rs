@@ -9,12 +9,14 @@ mod diff;
 mod dump;
 mod extract;
 mod find;
+mod forget;
 mod init;
 mod key;
 mod look;
 mod ls;
 #[cfg(target_os = "linux")]
 mod mount;
+mod pin;
 mod restore;
 mod serve_nbd;
 mod snapshots;
@@ -48,6 +50,8 @@ fn dispatch(context: &Context, command: Command) -> Result<u8, Failure> {
         #[cfg(target_os = "linux")]
         Command::Mount(args) => mount::run(context, &args),
         Command::ServeNbd(args) => serve_nbd::run(context, &args),
+        Command::Forget(args) => forget::run(context, args),
+        Command::Pin(args) => pin::run(context, &args),
         Command::Audit(args) => audit::run(context, &args),
         Command::Check(args) => check::run(context, &args),
         Command::Key(args) => key::run(context, args.action),

@@ -28,6 +28,7 @@ REFERENCE_SECRET = "sheaf v1 2026-11 reference secret"
 PACK_TRAILER = "sheaf v1 2026-11 pack trailer"
 INDEX_SEGMENT = "sheaf v1 2026-11 index segment"
 SIGNATURE = "sheaf v1 2026-11 signature"
+AUDIT_FACTS = "sheaf v1 2026-11 audit facts"
 
 
 @dataclass
@@ -47,12 +48,14 @@ class Keys:
     pack_trailer: bytes = field(init=False)
     index_segment: bytes = field(init=False)
     signatures: bytes = field(init=False)
+    audit_facts: bytes = field(init=False)
 
     def __post_init__(self):
         self.reference_secret = derive(REFERENCE_SECRET, self.index_key)
         self.pack_trailer = derive(PACK_TRAILER, self.index_key)
         self.index_segment = derive(INDEX_SEGMENT, self.index_key)
         self.signatures = derive(SIGNATURE, self.index_key)
+        self.audit_facts = derive(AUDIT_FACTS, self.index_key)
 
     def every(self, name):
         """A key of this name, and those that it replaced in their order; of a role that has none, none."""

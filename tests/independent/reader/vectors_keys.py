@@ -28,6 +28,7 @@ def derivations(spec):
         "key of pack trailers": example.pack_trailer,
         "key of index segments": example.index_segment,
         "key of signatures": example.signatures,
+        "key of the facts of audit entries": example.audit_facts,
     }
     for what in ("index key", "dedup secret", "admins' key", "catalog key", "audit key"):
         answers[f"rotated {what}"] = base.derive(f"sheaf v1 2026-11 rotation: {what}", secret + secret)
