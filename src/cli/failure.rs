@@ -60,8 +60,12 @@ impl From<OpsError> for Failure {
             OpsError::ForgetPinned { .. } => {
                 (FAILED, Some("--allow-pinned forgets them all the same; `sheaf pin --remove` takes the pin away"))
             }
-            OpsError::ForgetDamaged { .. } => (FAILED, Some("what cannot be read cannot be shown: be sure that it is meant")),
-            OpsError::ForgetClock { .. } => (FAILED, Some("set the clock of this machine; snapshots can be forgotten by their ids")),
+            OpsError::ForgetDamaged { .. } => {
+                (FAILED, Some("what cannot be read cannot be shown: be sure that it is meant"))
+            }
+            OpsError::ForgetClock { .. } => {
+                (FAILED, Some("set the clock of this machine; snapshots can be forgotten by their ids"))
+            }
             OpsError::ForgetLog { .. } => {
                 (FAILED, Some("`sheaf check` says more; --allow-gaps forgets by what is left of the log"))
             }

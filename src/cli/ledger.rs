@@ -36,7 +36,12 @@ impl Ledger {
     }
 
     /// An entry about these, whose kind the action alone does not say.
-    pub(crate) fn of_kind(repository: Arc<Repository>, action: &'static str, kind: EntryKind, ids: &[ObjectId]) -> Self {
+    pub(crate) fn of_kind(
+        repository: Arc<Repository>,
+        action: &'static str,
+        kind: EntryKind,
+        ids: &[ObjectId],
+    ) -> Self {
         Self { kind, snapshots: ids.to_vec(), ..Self::new(repository, action) }
     }
 
@@ -63,11 +68,8 @@ impl Ledger {
 
     /// Writes the entry. Gives what is to be told of the log itself.
     pub(crate) fn write(self, cache: &Path, result: &str) -> Result<Option<String>, RepoError> {
-        let facts = AuditFacts {
-            kind: self.kind,
-            time_ms: jiff::Timestamp::now().as_millisecond(),
-            subjects: self.snapshots,
-        };
+        let facts =
+            AuditFacts { kind: self.kind, time_ms: jiff::Timestamp::now().as_millisecond(), subjects: self.snapshots };
         let record = AuditRecord {
             action: self.action.to_owned(),
             result: result.to_owned(),

@@ -156,7 +156,9 @@ pub enum OpsError {
         known_ms: i64,
     },
     /// Entries of the audit log are missing or damaged.
-    #[error("nothing was forgotten: {count} entries of the audit log are missing or damaged, {first} among them; they may tell of pins")]
+    #[error(
+        "nothing was forgotten: {count} entries of the audit log are missing or damaged, {first} among them; they may tell of pins"
+    )]
     ForgetLog {
         /// One of them.
         first: ObjectId,

@@ -25,7 +25,10 @@ fn a_policy_is_shown_and_then_applied() {
     let (world, made) = with_snapshots();
     let policy = ["forget", "-r", "repo", "--keep-last", "2"];
     let planned = world.json(&[&policy[..], &["--dry-run"]].concat(), 0);
-    has(&planned, &[("dry_run", "flag"), ("groups", "list"), ("named", "list"), ("kept", "count"), ("removed", "count")]);
+    has(
+        &planned,
+        &[("dry_run", "flag"), ("groups", "list"), ("named", "list"), ("kept", "count"), ("removed", "count")],
+    );
     let ana = &planned["groups"][0];
     has(ana, &[("stick", "text"), ("key", "text"), ("label", "text"), ("keep", "list"), ("remove", "list")]);
     assert_eq!((ids(&ana["keep"]), ids(&ana["remove"])), (vec![&*made[1], &*made[2]], vec![&*made[0]]));
@@ -33,7 +36,13 @@ fn a_policy_is_shown_and_then_applied() {
     assert_eq!(left(&world), made, "a dry run changes nothing");
     let run = world.run(&policy);
     run.ends_with(0);
-    for word in ["stick ana, key `admin`: keep 2, remove 1", "last snapshot", "no rule keeps it", "Forgot 1 snapshot.", "sheaf prune"] {
+    for word in [
+        "stick ana, key `admin`: keep 2, remove 1",
+        "last snapshot",
+        "no rule keeps it",
+        "Forgot 1 snapshot.",
+        "sheaf prune",
+    ] {
         assert!(run.out.contains(word), "{word}: {}", run.out);
     }
     assert!(run.out.trim_end().lines().last().unwrap().ends_with("is given back by `sheaf prune`."));
@@ -62,7 +71,10 @@ fn the_last_of_a_stick_and_pinned_ones_go_only_where_that_is_asked_for() {
     let rows = world.json(&["snapshots", "-r", "repo"], 0);
     assert_eq!((&rows[0]["pinned"], &rows[2]["pinned"]), (&true.into(), &false.into()));
     let planned = world.json(&["forget", "-r", "repo", "--keep-last", "1"], 0);
-    assert_eq!((&planned["removed"], &planned["groups"][0]["keep"][0]["reasons"]), (&0.into(), &serde_json::json!(["pinned"])));
+    assert_eq!(
+        (&planned["removed"], &planned["groups"][0]["keep"][0]["reasons"]),
+        (&0.into(), &serde_json::json!(["pinned"]))
+    );
     world.run(&["forget", "-r", "repo", &made[0]]).ends_with(1).complains(&["pinned", "--allow-pinned"]);
     world.run(&["pin", "-r", "repo", "--remove", &made[1]]).ends_with(0);
     world.run(&["forget", "-r", "repo", &made[0], "--allow-pinned"]).ends_with(0);

@@ -48,7 +48,11 @@ const TABLE: [(&[&str], &[&str], &str); 27] = [
         &["operator", "admin"],
         "cannot forget snapshots; one of role operator or admin can",
     ),
-    (&["pin", "SNAPSHOT"], &["owner", "operator", "admin"], "cannot pin snapshots; one of role owner, operator or admin can"),
+    (
+        &["pin", "SNAPSHOT"],
+        &["owner", "operator", "admin"],
+        "cannot pin snapshots; one of role owner, operator or admin can",
+    ),
     (&["pin", "--remove", "SNAPSHOT"], &["operator", "admin"], "cannot forget snapshots"),
     (&["key", "list"], KEEP, "cannot see all snapshots, and the keys"),
     (&["key", "export", "admin", "--to", "OUT/bundle"], KEEP, "cannot see all snapshots, and the keys"),

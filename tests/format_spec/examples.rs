@@ -611,13 +611,19 @@ impl Repository {
         audit.extend(sealed("facts", facts.len() + aead::OVERHEAD)(&self.audit[36..facts_end]));
         let audit_key = [("record: encapsulated key", 32), ("record: sealed key", 48)];
         audit.extend(parts(&self.audit[facts_end..facts_end + SEALED_TO_PREFIX], &audit_key));
-        audit.extend(sealed("record", record.len() + aead::OVERHEAD)(&self.audit[facts_end + SEALED_TO_PREFIX..record_end]));
+        audit.extend(sealed("record", record.len() + aead::OVERHEAD)(
+            &self.audit[facts_end + SEALED_TO_PREFIX..record_end],
+        ));
         audit.extend(signature_parts(&self.audit[record_end..]));
         let audit_names = ["action", "result", "host", "key", "detail", "bundle"];
 
         vec![
             example("audit", "audit-example", audit),
-            example("audit", "audit-facts-example", parts(&facts, &[("kind: backup", 1), ("time", 8), ("subject", 32)])),
+            example(
+                "audit",
+                "audit-facts-example",
+                parts(&facts, &[("kind: backup", 1), ("time", 8), ("subject", 32)]),
+            ),
             example("audit", "audit-record-example", pairs(&record, &audit_names)),
             example("object", "object-example", parts(&self.index[..32], &HEADER)),
             example("config", "config-example", config_parts),

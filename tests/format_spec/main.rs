@@ -687,7 +687,8 @@ fn snapshot_the_records() {
 fn audit_the_entry_opens_and_is_signed() {
     let bytes = shown("audit-example");
     let (object, _) = SignatureBlock::split(&bytes).expect("a signature");
-    let AuditObject { previous, subjects, chain, facts, bound, body, .. } = AuditObject::decode(object).expect("decodes");
+    let AuditObject { previous, subjects, chain, facts, bound, body, .. } =
+        AuditObject::decode(object).expect("decodes");
     assert_eq!((previous.len(), subjects, chain.len(), bound.len()), (0, 1, 36, 36 + 37 + 32));
     let key = derive::record_key(&examples::index_key(), RecordKind::AuditFacts);
     let facts = aead::open(key.expose(), derive::object_id(chain).as_bytes(), facts).expect("opened");

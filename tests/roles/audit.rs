@@ -135,7 +135,12 @@ fn what_was_committed_and_is_gone_is_found() {
             .into_iter()
             .collect::<Vec<_>>()
     );
-    let appended = audit::append(&machine.repository().expect("opens"), &machine.cache(), &facts("restore", &[kept]), &record("restore"));
+    let appended = audit::append(
+        &machine.repository().expect("opens"),
+        &machine.cache(),
+        &facts("restore", &[kept]),
+        &record("restore"),
+    );
     assert_eq!(appended.expect("appended").missing.len(), 2, "whoever writes is told as well");
 
     medium.overwrite(entry(told), entry_bytes);
@@ -189,7 +194,8 @@ fn what_a_key_makes_after_it_was_taken_away_is_found() {
     let kept = medium.peek(stolen.bundle()).expect("there");
     let mut revocation = record(AuditRecord::KEY_REVOKE);
     revocation.key = Some((*plan.certificate.key.as_bytes()).into());
-    audit::append(&admin, &machine.cache(), &facts(AuditRecord::KEY_REVOKE, &plan.snapshots), &revocation).expect("appended");
+    audit::append(&admin, &machine.cache(), &facts(AuditRecord::KEY_REVOKE, &plan.snapshots), &revocation)
+        .expect("appended");
     plan.apply(&admin).expect("applied");
     assert!(thief.repository().is_err());
     assert_eq!(findings(&machine), []);
@@ -205,7 +211,13 @@ fn what_a_key_makes_after_it_was_taken_away_is_found() {
     let mut pretended = record(AuditRecord::KEY_REVOKE);
     pretended.key = Some((*admin.keys().certificate().key.as_bytes()).into());
     machine.backup("ana", &noise(7, 20_000)).expect("the admin's own");
-    audit::append(&open(&medium, &word(Role::Operator)), &machine.cache(), &facts(AuditRecord::KEY_REVOKE, &[]), &pretended).expect("appended");
+    audit::append(
+        &open(&medium, &word(Role::Operator)),
+        &machine.cache(),
+        &facts(AuditRecord::KEY_REVOKE, &[]),
+        &pretended,
+    )
+    .expect("appended");
     assert_eq!(findings(&machine), expected);
 }
 
@@ -238,7 +250,8 @@ fn a_bundle_that_was_replaced_and_comes_back_is_found() {
     assert_eq!(findings(&machine), [(FindingKind::KeyReplaced, name)]);
     // Another key's word about it counts for nothing.
     told.bundle = name.id().map(|id| (*id.as_bytes()).into());
-    audit::append(&open(&medium, &word(Role::Operator)), &machine.cache(), &facts("key passwd", &[]), &told).expect("appended");
+    audit::append(&open(&medium, &word(Role::Operator)), &machine.cache(), &facts("key passwd", &[]), &told)
+        .expect("appended");
     assert_eq!(findings(&machine), [(FindingKind::KeyReplaced, name)]);
 }
 

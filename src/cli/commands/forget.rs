@@ -95,7 +95,10 @@ pub(crate) fn run(context: &Context, args: Forget) -> Result<u8, Failure> {
         (_, 0) => "Nothing to forget.".to_owned(),
         (true, removed) => format!("Would forget {}.", count(removed as u64, "snapshot")),
         (false, removed) => {
-            format!("Forgot {}. The room that they took is given back by `sheaf prune`.", count(removed as u64, "snapshot"))
+            format!(
+                "Forgot {}. The room that they took is given back by `sheaf prune`.",
+                count(removed as u64, "snapshot")
+            )
         }
     });
     Ok(DONE)
@@ -139,7 +142,11 @@ fn show(context: &Context, plan: &ForgetPlan) {
         output::line("");
     }
     if !plan.named.is_empty() {
-        output::line(&output::table(&HEADING, &[], plan.named.iter().map(|one| cells(one, "remove", "named".to_owned()))));
+        output::line(&output::table(
+            &HEADING,
+            &[],
+            plan.named.iter().map(|one| cells(one, "remove", "named".to_owned())),
+        ));
     }
     plan.damaged.iter().for_each(|name| output::line(&format!("{name}: remove, damaged and named")));
 }

@@ -215,8 +215,10 @@ mod tests {
     /// What is kept of snapshots at these local times, oldest first, as their places.
     fn kept(policy: &Policy, times: &[&str]) -> Vec<usize> {
         let dates: Vec<(Timestamp, i32)> = times.iter().map(|text| moment(text)).collect();
-        let dated: Vec<Dated<'_>> =
-            dates.iter().map(|(time, utc_offset_s)| Dated { time: *time, utc_offset_s: *utc_offset_s, tags: &[] }).collect();
+        let dated: Vec<Dated<'_>> = dates
+            .iter()
+            .map(|(time, utc_offset_s)| Dated { time: *time, utc_offset_s: *utc_offset_s, tags: &[] })
+            .collect();
         let reasons = policy.judge(&dated);
         (0..times.len()).filter(|index| !reasons[*index].is_empty()).collect()
     }
@@ -280,10 +282,12 @@ mod tests {
     #[test]
     fn days_and_hours_are_local_also_where_the_clock_is_changed() {
         // Summer time begins: 01:59+01:00 is followed by 03:00+02:00. And it ends: 02:59+02:00 is followed by 02:00+01:00.
-        let spring = ["2026-03-29 01:50+01:00", "2026-03-29 03:10+02:00", "2026-03-29 23:30+02:00", "2026-03-30 00:10+02:00"];
+        let spring =
+            ["2026-03-29 01:50+01:00", "2026-03-29 03:10+02:00", "2026-03-29 23:30+02:00", "2026-03-30 00:10+02:00"];
         assert_eq!(kept(&Policy { daily: 9, ..Policy::default() }, &spring), [2, 3]);
         assert_eq!(kept(&Policy { hourly: 9, ..Policy::default() }, &spring), [0, 1, 2, 3]);
-        let autumn = ["2026-10-24 23:30+02:00", "2026-10-25 02:40+02:00", "2026-10-25 02:10+01:00", "2026-10-25 23:30+01:00"];
+        let autumn =
+            ["2026-10-24 23:30+02:00", "2026-10-25 02:40+02:00", "2026-10-25 02:10+01:00", "2026-10-25 23:30+01:00"];
         assert_eq!(kept(&Policy { daily: 9, ..Policy::default() }, &autumn), [0, 3]);
         assert_eq!(kept(&Policy { hourly: 9, ..Policy::default() }, &autumn), [0, 1, 2, 3]);
         // The same instant is another day elsewhere.
@@ -309,7 +313,8 @@ mod tests {
 
     #[test]
     fn equal_times_stay_together_and_count_once() {
-        let times = ["2026-05-01 10:00+00:00", "2026-05-02 10:00+00:00", "2026-05-02 10:00+00:00", "2026-05-02 10:00+00:00"];
+        let times =
+            ["2026-05-01 10:00+00:00", "2026-05-02 10:00+00:00", "2026-05-02 10:00+00:00", "2026-05-02 10:00+00:00"];
         assert_eq!(kept(&Policy { last: 2, ..Policy::default() }, &times), [0, 1, 2, 3]);
         assert_eq!(kept(&Policy { daily: 1, ..Policy::default() }, &times), [1, 2, 3]);
     }

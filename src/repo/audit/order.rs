@@ -21,7 +21,8 @@ impl Order {
 
     /// The order of a log, whose entries stand behind those that they name.
     pub fn of(log: &Log) -> Self {
-        let places: BTreeMap<ObjectId, usize> = log.entries.iter().enumerate().map(|(at, entry)| (entry.id, at)).collect();
+        let places: BTreeMap<ObjectId, usize> =
+            log.entries.iter().enumerate().map(|(at, entry)| (entry.id, at)).collect();
         let previous = log.entries.iter().enumerate().map(|(at, entry)| {
             let named = entry.previous.iter().filter_map(|id| places.get(id).copied());
             named.filter(|place| *place < at).collect()
