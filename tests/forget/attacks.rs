@@ -80,7 +80,7 @@ fn times_of_days_since_the_last_good_one() {
     let mut calm = Model::new();
     calm.days(0..3);
     let run = |model: &mut Model, from: i64, to: i64| {
-        (from..to).for_each(|day| drop(model.tell(&operator(), EntryKind::Forgotten, at(day, 21), &[])));
+        (from..to).for_each(|day| _ = model.tell(&operator(), EntryKind::Forgotten, at(day, 21), &[]));
     };
     run(&mut calm, 3, 30);
     let mut model = Model::new();
