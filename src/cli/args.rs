@@ -1,10 +1,9 @@
 //! What can be typed.
 
-use super::commands::prune::{max_unused, size};
+use super::forget_args::{Forget, Pin, Prune};
 use super::key_args::Key;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use sheaf::ops::prune::MaxUnused;
 use std::num::NonZeroU64;
 use std::path::PathBuf;
 
@@ -80,6 +79,10 @@ pub(crate) enum Command {
     Copy(Copy),
     /// Prove that the repository is sound
     Check(Check),
+    /// Let snapshots go, by name or by a policy
+    Forget(Forget),
+    /// Keep snapshots whatever a policy says
+    Pin(Pin),
     /// Give back the space of what no snapshot needs
     Prune(Prune),
     /// Show who did what
@@ -155,6 +158,9 @@ pub(crate) struct Backup {
     /// A label for the disk, such as what is written on it
     #[arg(long, value_name = "TEXT")]
     pub label: Option<String>,
+    /// Pin the snapshot: no policy drops it
+    #[arg(long)]
+    pub pin: bool,
 }
 
 /// How a disk is cut.
@@ -483,18 +489,4 @@ mod tests {
         assert_eq!(percent("100"), Ok(100));
         assert!(percent("0%").is_err() && percent("101%").is_err() && percent("x").is_err());
     }
-}
-
-/// Options of `prune`.
-#[derive(Debug, ClapArgs)]
-pub(crate) struct Prune {
-    /// Say what would be done, and do nothing
-    #[arg(short = 'n', long)]
-    pub dry_run: bool,
-    /// What may stay unused in packs that stay: a share of what is used (5%), bytes (2G), or `unlimited`
-    #[arg(long, value_name = "LIMIT", default_value = "2%", value_parser = max_unused)]
-    pub max_unused: MaxUnused,
-    /// Write at most this much anew, as in 10G
-    #[arg(long, value_name = "SIZE", value_parser = size)]
-    pub max_repack: Option<u64>,
 }

@@ -173,6 +173,15 @@ impl Context {
         Ok(())
     }
 
+    /// Writes an entry to the log as it is.
+    pub(crate) fn write(&self, ledger: Ledger) -> Result<(), RepoError> {
+        let result = ledger.result();
+        if let Some(warning) = ledger.write(&self.cache(), result)? {
+            self.progress.warn(&warning);
+        }
+        Ok(())
+    }
+
     /// Writes to the log how the command ended, if it is one that the log tells of, and has not been told.
     pub(crate) fn log(&self, result: &Result<u8, Failure>) {
         if let Err(error) = self.log_now(&ledger::outcome(result)) {

@@ -58,6 +58,19 @@ impl From<OpsError> for Failure {
             OpsError::Storage(error) => (FAILED, storage(error)),
             OpsError::Browse(error) => (FAILED, browse(error)),
             OpsError::Interrupted => (INTERRUPTED, None),
+            OpsError::ForgetLast { .. } => (FAILED, Some("--allow-last lets the last snapshot of a stick go")),
+            OpsError::ForgetPinned { .. } => {
+                (FAILED, Some("--allow-pinned forgets them all the same; `sheaf pin --remove` takes the pin away"))
+            }
+            OpsError::ForgetDamaged { .. } => {
+                (FAILED, Some("what cannot be read cannot be shown: be sure that it is meant"))
+            }
+            OpsError::ForgetClock { .. } => {
+                (FAILED, Some("set the clock of this machine; snapshots can be forgotten by their ids"))
+            }
+            OpsError::ForgetLog { .. } => {
+                (FAILED, Some("`sheaf check` says more; --allow-gaps forgets by what is left of the log"))
+            }
             OpsError::Source { .. } => {
                 (FAILED, Some("no snapshot was made; what was read is stored, and the next backup goes on from there"))
             }

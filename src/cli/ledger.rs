@@ -3,7 +3,7 @@
 //! Always true here: a log that cannot be written keeps nobody from getting data back; it is told as a warning.
 
 use super::failure::{DAMAGE, DONE, Failure, WARNINGS};
-use sheaf::format::audit::AuditRecord;
+use sheaf::format::audit::{AuditFacts, AuditRecord, EntryKind};
 use sheaf::ids::{KeyId, ObjectId};
 use sheaf::names::ObjectName;
 use sheaf::repo::open::Repository;
@@ -15,6 +15,7 @@ use std::sync::Arc;
 pub(crate) struct Ledger {
     repository: Arc<Repository>,
     action: &'static str,
+    kind: EntryKind,
     snapshots: Vec<ObjectId>,
     key: Option<KeyId>,
     detail: Option<String>,
@@ -22,8 +23,9 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
-    pub(crate) const fn new(repository: Arc<Repository>, action: &'static str) -> Self {
-        Self { repository, action, snapshots: Vec::new(), key: None, detail: None, bundle: None }
+    pub(crate) fn new(repository: Arc<Repository>, action: &'static str) -> Self {
+        let kind = EntryKind::of_action(action);
+        Self { repository, action, kind, snapshots: Vec::new(), key: None, detail: None, bundle: None }
     }
 
     /// A snapshot that it is about.
@@ -31,6 +33,21 @@ impl Ledger {
         if !self.snapshots.contains(&id) {
             self.snapshots.push(id);
         }
+    }
+
+    /// An entry about these, whose kind the action alone does not say.
+    pub(crate) fn of_kind(
+        repository: Arc<Repository>,
+        action: &'static str,
+        kind: EntryKind,
+        ids: &[ObjectId],
+    ) -> Self {
+        Self { kind, snapshots: ids.to_vec(), ..Self::new(repository, action) }
+    }
+
+    /// How it ended, as far as the kind says.
+    pub(crate) const fn result(&self) -> &'static str {
+        if matches!(self.kind, EntryKind::Forget) { AuditRecord::BEGUN } else { AuditRecord::DONE }
     }
 
     /// The key that it is about.
@@ -51,17 +68,17 @@ impl Ledger {
 
     /// Writes the entry. Gives what is to be told of the log itself.
     pub(crate) fn write(self, cache: &Path, result: &str) -> Result<Option<String>, RepoError> {
+        let facts =
+            AuditFacts { kind: self.kind, time_ms: jiff::Timestamp::now().as_millisecond(), subjects: self.snapshots };
         let record = AuditRecord {
-            time_ms: jiff::Timestamp::now().as_millisecond(),
             action: self.action.to_owned(),
             result: result.to_owned(),
             host: host(),
-            snapshots: self.snapshots.iter().map(|id| (*id.as_bytes()).into()).collect(),
             key: self.key.map(|key| (*key.as_bytes()).into()),
             detail: self.detail,
             bundle: self.bundle.map(|id| (*id.as_bytes()).into()),
         };
-        let appended = audit::append(&self.repository, cache, &record)?;
+        let appended = audit::append(&self.repository, cache, &facts, &record)?;
         let missing = appended.missing.len();
         Ok(appended.missing.first().map(|first| {
             format!(

@@ -9,6 +9,7 @@ mod args;
 mod commands;
 mod context;
 mod failure;
+mod forget_args;
 mod key_args;
 mod key_file;
 mod ledger;

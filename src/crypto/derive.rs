@@ -24,6 +24,8 @@ pub enum RecordKind {
     Session,
     /// A retirement.
     Retirement,
+    /// The facts of an audit entry.
+    AuditFacts,
 }
 
 impl RecordKind {
@@ -34,6 +36,7 @@ impl RecordKind {
             Self::Signature => "sheaf v1 2026-11 signature",
             Self::Session => "sheaf v1 2026-11 session",
             Self::Retirement => "sheaf v1 2026-11 retirement",
+            Self::AuditFacts => "sheaf v1 2026-11 audit facts",
         }
     }
 }
@@ -140,6 +143,7 @@ mod tests {
             crate::ids::to_hex(record_key(&secret, RecordKind::Signature).expose()),
             crate::ids::to_hex(record_key(&secret, RecordKind::Session).expose()),
             crate::ids::to_hex(record_key(&secret, RecordKind::Retirement).expose()),
+            crate::ids::to_hex(record_key(&secret, RecordKind::AuditFacts).expose()),
             crate::ids::to_hex(rotated(&secret, &secret, Rotated::IndexKey).expose()),
             crate::ids::to_hex(rotated(&secret, &secret, Rotated::DedupSecret).expose()),
             crate::ids::to_hex(rotated(&secret, &secret, Rotated::AdminsKey).expose()),

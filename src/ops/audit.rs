@@ -2,15 +2,16 @@
 //!
 //! Always true here:
 //! - Nothing is changed. What is wrong is a finding, as in a check.
-//! - Without the audit's key the chain is verified and not what it says: a link that is missing is seen by all who keep the repository.
+//! - Without the audit's key the chain and the facts are verified, and not the records: what is missing is seen by all who keep the
+//!   repository, and what became of keys by those who read the log.
 
 use super::OpsError;
 use super::check::{Finding, FindingKind};
-use crate::format::audit::AuditRecord;
-use crate::format::certificate::{Certificate, Role};
+use crate::format::audit::EntryKind;
+use crate::format::certificate::Certificate;
 use crate::ids::{KeyId, ObjectId};
 use crate::names::{ObjectKind, ObjectName};
-use crate::repo::audit::{self, Entry, KeyHistory, Log, Standing};
+use crate::repo::audit::{self, Entry, Forgotten, KeyHistory, Log, Standing};
 use crate::repo::bundles::{self, Bundle};
 use crate::repo::chain;
 use crate::repo::keyring::Action;
@@ -57,22 +58,7 @@ pub fn verify(repository: &Repository, cache: Option<&Path>, snapshots: &[Snapsh
         .iter()
         .filter_map(|listed| listed.name.id())
         .collect();
-    // Whoever keeps the repository lets snapshots go, and nobody else's word counts.
-    let done = |entry: &&Entry| {
-        entry.record.as_ref().is_some_and(|record| record.result == AuditRecord::DONE)
-            && entry.maker.as_ref().is_some_and(|maker| matches!(maker.role, Role::Operator | Role::Admin))
-    };
-    let forgotten: BTreeSet<ObjectId> =
-        log.entries.iter().filter(done).filter(|entry| is(entry, AuditRecord::FORGET)).flat_map(snapshots_of).collect();
-    for entry in log.entries.iter().filter(|entry| is(entry, AuditRecord::BACKUP)) {
-        for id in snapshots_of(entry) {
-            if !there.contains(&id) && !forgotten.contains(&id) {
-                let by = entry.maker.as_ref().map_or_else(String::new, |maker| format!(" by `{}`", maker.label));
-                let detail = format!("it was made{by}, as entry {} says, and nobody forgot it", entry.id.short());
-                findings.push(finding(FindingKind::SnapshotMissing, ObjectName::new(ObjectKind::Snapshot, id), detail));
-            }
-        }
-    }
+    findings.extend(gone_and_back(&log, &there));
     let history = KeyHistory::of(&log);
     findings.extend(after_revocation(&history, snapshots));
     findings.extend(replaced_bundles(&history, &bundles::list(repository)?.bundles));
@@ -83,12 +69,29 @@ fn finding(kind: FindingKind, object: ObjectName, detail: String) -> Finding {
     Finding { kind, object, detail, snapshots: BTreeSet::new(), sticks: BTreeSet::new() }
 }
 
-fn is(entry: &Entry, action: &str) -> bool {
-    entry.record.as_ref().is_some_and(|record| record.action == action)
-}
-
-fn snapshots_of(entry: &Entry) -> impl Iterator<Item = ObjectId> {
-    entry.record.iter().flat_map(|record| record.snapshots.iter().map(|id| ObjectId::new(**id)))
+/// Snapshots that were made and are gone, though nobody let them go, and those that were let go and are back. Only an operator's or
+/// admin's word lets one go.
+fn gone_and_back(log: &Log, there: &BTreeSet<ObjectId>) -> Vec<Finding> {
+    let of = |kind: EntryKind| log.entries.iter().filter(move |entry| entry.kind == kind);
+    let snapshot = |id: &ObjectId| ObjectName::new(ObjectKind::Snapshot, *id);
+    let by = |entry: &Entry| entry.maker.as_ref().map_or_else(String::new, |maker| format!(" by `{}`", maker.label));
+    let forgotten = Forgotten::of(log);
+    let mut findings = Vec::new();
+    for entry in of(EntryKind::Backup) {
+        for id in entry.subjects.iter().filter(|id| !there.contains(id) && !forgotten.may_be_gone(id)) {
+            let by = by(entry);
+            let detail = format!("it was made{by}, as entry {} says, and nobody forgot it", entry.id.short());
+            findings.push(finding(FindingKind::SnapshotMissing, snapshot(id), detail));
+        }
+    }
+    for entry in of(EntryKind::Forgotten).filter(|entry| entry.is_keepers()) {
+        for id in entry.subjects.iter().filter(|id| there.contains(id)) {
+            let by = by(entry);
+            let detail = format!("it was forgotten{by}, as entry {} says, and somebody put it back", entry.id.short());
+            findings.push(finding(FindingKind::SnapshotReturned, snapshot(id), detail));
+        }
+    }
+    findings
 }
 
 /// Bundles of keys that the log says are in another bundle since, or nowhere: an old one that was put back opens with an old password.

@@ -12,6 +12,7 @@ pub mod check;
 pub mod container;
 pub mod copy;
 pub mod demo;
+pub mod forget;
 pub mod monitor;
 pub mod prune;
 mod references;
@@ -20,8 +21,11 @@ pub mod session;
 pub mod stats;
 
 use crate::disk::{DiskOffset, ReadError};
+use crate::ids::ObjectId;
 use crate::image::ImageError;
+use crate::names::ObjectName;
 use crate::repo::RepoError;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -128,10 +132,50 @@ pub enum OpsError {
     #[error("{snapshot} does not say what it needs, so that nothing can be taken away")]
     NeedsUnknown {
         /// The snapshot.
-        snapshot: crate::names::ObjectName,
+        snapshot: ObjectName,
         /// Why.
         #[source]
         source: Box<RepoError>,
+    },
+    /// Sticks would be left without a snapshot, and nobody said that they may.
+    #[error("nothing was forgotten: no snapshot would be left of {}", list(sticks))]
+    ForgetLast {
+        /// The sticks.
+        sticks: BTreeSet<String>,
+    },
+    /// Snapshots that were named are pinned, and nobody said that they may go all the same.
+    #[error("nothing was forgotten: pinned are {}", list(snapshots))]
+    ForgetPinned {
+        /// The snapshots.
+        snapshots: BTreeSet<ObjectId>,
+    },
+    /// A damaged snapshot was named by a part of its id.
+    #[error("{object} is damaged; it is forgotten by its whole id alone")]
+    ForgetDamaged {
+        /// The object.
+        object: ObjectName,
+    },
+    /// The clock is before what is certainly past.
+    #[error(
+        "nothing was forgotten: by this machine's clock it is {}, but the audit log tells of {} already",
+        moment(*now_ms),
+        moment(*known_ms)
+    )]
+    ForgetClock {
+        /// The time now, in milliseconds since 1970-01-01 UTC.
+        now_ms: i64,
+        /// The newest that is known, in milliseconds since 1970-01-01 UTC.
+        known_ms: i64,
+    },
+    /// Entries of the audit log are missing or damaged.
+    #[error(
+        "nothing was forgotten: {count} entries of the audit log are missing or damaged, {first} among them; they may tell of pins"
+    )]
+    ForgetLog {
+        /// One of them.
+        first: ObjectId,
+        /// How many.
+        count: usize,
     },
     /// Something in a snapshot cannot be looked at.
     #[error(transparent)]
@@ -148,6 +192,16 @@ pub enum OpsError {
     /// A thread ended without a result: a defect of the program.
     #[error("a worker ended without a result; this is a defect of sheaf")]
     WorkerLost,
+}
+
+/// Names in a sentence.
+fn list<T: ToString>(names: &BTreeSet<T>) -> String {
+    names.iter().map(T::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// A time for people.
+fn moment(unix_ms: i64) -> String {
+    jiff::Timestamp::from_millisecond(unix_ms).map_or_else(|_| format!("{unix_ms} ms"), |time| time.to_string())
 }
 
 /// A request to stop that any thread can make and see.

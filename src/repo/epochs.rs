@@ -22,6 +22,7 @@ pub(super) struct Epoch {
     signature: Secret,
     session: Secret,
     retirement: Secret,
+    facts: Secret,
 }
 
 impl Epoch {
@@ -34,6 +35,7 @@ impl Epoch {
             signature: derive::record_key(&index, RecordKind::Signature),
             session: derive::record_key(&index, RecordKind::Session),
             retirement: derive::record_key(&index, RecordKind::Retirement),
+            facts: derive::record_key(&index, RecordKind::AuditFacts),
             index,
             dedup,
             private,
@@ -88,6 +90,7 @@ impl Epoch {
             RecordKind::Signature => &self.signature,
             RecordKind::Session => &self.session,
             RecordKind::Retirement => &self.retirement,
+            RecordKind::AuditFacts => &self.facts,
         }
     }
 }

@@ -40,6 +40,10 @@ pub enum Action {
     Prune,
     /// See all snapshots and what they need, as checking and counting does, and the keys that there are.
     KeepRepository,
+    /// Let snapshots go, and say of any that it is to be kept.
+    ForgetSnapshots,
+    /// Say of a snapshot that it is to be kept: of those of this key, or of any.
+    PinSnapshots,
     /// Make keys, and take them away.
     ManageKeys,
     /// Say in the audit log what was done.
@@ -57,6 +61,8 @@ impl Action {
             Self::ListPacks => "add to the index",
             Self::Prune => "prune",
             Self::KeepRepository => "see all snapshots, and the keys that there are",
+            Self::ForgetSnapshots => "forget snapshots",
+            Self::PinSnapshots => "pin snapshots",
             Self::ManageKeys => "manage keys",
             Self::Log => "write to the audit log",
             Self::ReadLog => "read the audit log",
@@ -72,6 +78,8 @@ impl Action {
             Self::ListPacks => &[Role::Depositor, Role::Owner, Role::Operator, Role::Admin],
             Self::Prune => &[Role::Operator, Role::Admin],
             Self::KeepRepository => &[Role::Operator, Role::Auditor, Role::Admin],
+            Self::ForgetSnapshots => &[Role::Operator, Role::Admin],
+            Self::PinSnapshots => &[Role::Owner, Role::Operator, Role::Admin],
             Self::ManageKeys => &[Role::Admin],
             Self::Log => &Role::ALL,
             Self::ReadLog => &[Role::Auditor, Role::Admin],
@@ -182,6 +190,8 @@ impl KeyRing {
             Action::ListPacks => self.role() != Role::Auditor,
             Action::Prune => newest.catalog.is_some() && matches!(self.role(), Role::Operator | Role::Admin),
             Action::KeepRepository => newest.catalog.is_some(),
+            // No secret lets objects be deleted: it is the word of a key of such a role in the log that makes it right.
+            Action::ForgetSnapshots | Action::PinSnapshots => action.roles().contains(&self.role()),
             Action::ManageKeys => self.authority_seed.is_some(),
             Action::Log => true,
             Action::ReadLog => newest.audit.is_some(),

@@ -14,6 +14,7 @@ mod build;
 mod containers;
 mod copied;
 mod documents;
+mod forget;
 #[path = "../windows/hive.rs"]
 #[allow(dead_code, reason = "shared with the tests of Windows, which use all of it")]
 mod hive;
@@ -43,7 +44,7 @@ use std::process::Stdio;
 use support::{Run, World, noise};
 
 /// Every command, as `--help` lists them.
-const COMMANDS: [&str; 20] = [
+const COMMANDS: [&str; 23] = [
     "init",
     "backup",
     "snapshots",
@@ -57,6 +58,9 @@ const COMMANDS: [&str; 20] = [
     "serve-nbd",
     "copy",
     "check",
+    "forget",
+    "pin",
+    "prune",
     "audit",
     "key",
     "stats",
@@ -96,7 +100,7 @@ fn every_command_explains_itself() {
 fn what_cannot_be_meant_ends_with_2() {
     let world = World::new();
     world.file("disk.img", b"bytes");
-    let wrong: [&[&str]; 13] = [
+    let wrong: [&[&str]; 19] = [
         &[],
         &["frobnicate"],
         &["backup"],
@@ -110,6 +114,12 @@ fn what_cannot_be_meant_ends_with_2() {
         &["snapshots"],
         &["init", "-r", "new", "--compression", "23"],
         &["completions", "cmd"],
+        &["forget", "-r", "repo"],
+        &["forget", "-r", "repo", "--keep-last", "0"],
+        &["forget", "-r", "repo", "--keep-within", "soon"],
+        &["forget", "-r", "repo", "--keep-last", "1", "0123"],
+        &["forget", "-r", "repo", "--keep-last", "1", "--group-by", "colour"],
+        &["pin", "-r", "repo"],
     ];
     for arguments in wrong {
         let run = world.run(arguments);

@@ -20,7 +20,7 @@ const KEEP: &[&str] = &["operator", "auditor", "admin"];
 const MANAGE: &[&str] = &["admin"];
 
 /// Commands with the roles that can, and what a refusal says.
-const TABLE: [(&[&str], &[&str], &str); 25] = [
+const TABLE: [(&[&str], &[&str], &str); 29] = [
     (&["backup", "disk.img", "--stick", "ROLE"], STORE, "cannot back up; one of role depositor, owner or admin can"),
     (&["snapshots"], LIST, "cannot list snapshots; one of role owner, operator, auditor or admin can"),
     (
@@ -44,6 +44,18 @@ const TABLE: [(&[&str], &[&str], &str); 25] = [
     (&["check", "--read-data"], KEEP, "cannot see all snapshots"),
     (&["stats"], KEEP, "cannot see all snapshots"),
     (&["stats", "--stick", "ana"], KEEP, "cannot see all snapshots"),
+    (
+        &["forget", "--keep-last", "100"],
+        &["operator", "admin"],
+        "cannot forget snapshots; one of role operator or admin can",
+    ),
+    (
+        &["pin", "SNAPSHOT"],
+        &["owner", "operator", "admin"],
+        "cannot pin snapshots; one of role owner, operator or admin can",
+    ),
+    (&["pin", "--remove", "SNAPSHOT"], &["operator", "admin"], "cannot forget snapshots"),
+    (&["prune"], &["operator", "admin"], "cannot prune; one of role operator or admin can"),
     (&["key", "list"], KEEP, "cannot see all snapshots, and the keys"),
     (&["key", "export", "admin", "--to", "OUT/bundle"], KEEP, "cannot see all snapshots, and the keys"),
     (

@@ -10,7 +10,7 @@ use sheaf::crypto::recipient::SealedKey;
 use sheaf::crypto::sign::{Purpose, SigningKey};
 use sheaf::crypto::{Secret, aead};
 use sheaf::disk::{DiskOffset, Extent};
-use sheaf::format::audit::{self, AuditRecord};
+use sheaf::format::audit::{self, AuditFacts, AuditRecord, EntryKind};
 use sheaf::format::certificate::{Certificate, Role, SignedCertificate};
 use sheaf::format::config::{Chunking, Config, ConfigRecord};
 use sheaf::format::index::{IndexSegment, IndexedPack};
@@ -115,14 +115,17 @@ pub(crate) fn audit() -> (Secret, RecipientId) {
     (private, public)
 }
 
+/// The facts of the example's audit entry.
+pub(crate) fn audit_facts(snapshot: &ObjectId) -> AuditFacts {
+    AuditFacts { kind: EntryKind::Backup, time_ms: TIME_MS + 12, subjects: vec![*snapshot] }
+}
+
 /// The record of the example's audit entry.
-pub(crate) fn audit_record(snapshot: &ObjectId) -> AuditRecord {
+pub(crate) fn audit_record() -> AuditRecord {
     AuditRecord {
-        time_ms: TIME_MS + 12,
         action: AuditRecord::BACKUP.to_owned(),
         result: AuditRecord::DONE.to_owned(),
         host: "desk".to_owned(),
-        snapshots: vec![(*snapshot.as_bytes()).into()],
         key: None,
         detail: Some("ana".to_owned()),
         bundle: None,
@@ -501,9 +504,12 @@ impl Repository {
         let sealed = seal(content_key().expose(), 0xaa, &recipient_aad, &private.encode());
         let snapshot = snapshot::encode(&bound, &[slot], &sealed);
         let snapshot = signed(&snapshot, Purpose::Snapshot, 0xac, given.snapshot_maker);
-        let bound = audit::encode_bound(&Header::new(repository()), &[]);
+        let chain = audit::encode_chain(&Header::new(repository()), &[], 1);
+        let facts = audit_facts(&derive::object_id(&snapshot)).encode();
+        let key = derive::record_key(&index_key(), RecordKind::AuditFacts);
+        let bound = [&chain[..], &seal(key.expose(), 0xb0, derive::object_id(&chain).as_bytes(), &facts)].concat();
         let associated = derive::object_id(&bound);
-        let record = audit_record(&derive::object_id(&snapshot)).encode();
+        let record = audit_record().encode();
         let sealed = seal(maker_certificate_key().expose(), 0xae, associated.as_bytes(), &record);
         let SealedKey { encapsulated, ciphertext } = (given.audit)(associated.as_bytes());
         let body = SealedTo { encapsulated, ciphertext, sealed: &sealed }.encode();
@@ -669,14 +675,19 @@ impl Repository {
         let mut index_object = parts(&self.index[..index_end], &header(&SEALED));
         index_object.extend(signature_parts(&self.index[index_end..]));
 
-        let record = audit_record(&derive::object_id(&self.snapshot)).encode();
-        let record_end = 36 + SEALED_TO_PREFIX + record.len() + aead::OVERHEAD;
-        let mut audit = parts(&self.audit[..36], &header(&[("previous count", 2), ("reserved", 2)]));
+        let facts = audit_facts(&derive::object_id(&self.snapshot)).encode();
+        let facts_end = 36 + facts.len() + aead::OVERHEAD;
+        let record = audit_record().encode();
+        let record_end = facts_end + SEALED_TO_PREFIX + record.len() + aead::OVERHEAD;
+        let mut audit = parts(&self.audit[..36], &header(&[("previous count", 2), ("subject count", 2)]));
+        audit.extend(sealed("facts", facts.len() + aead::OVERHEAD)(&self.audit[36..facts_end]));
         let audit_key = [("record: encapsulated key", 32), ("record: sealed key", 48)];
-        audit.extend(parts(&self.audit[36..36 + SEALED_TO_PREFIX], &audit_key));
-        audit.extend(sealed("record", record.len() + aead::OVERHEAD)(&self.audit[36 + SEALED_TO_PREFIX..record_end]));
+        audit.extend(parts(&self.audit[facts_end..facts_end + SEALED_TO_PREFIX], &audit_key));
+        audit.extend(sealed("record", record.len() + aead::OVERHEAD)(
+            &self.audit[facts_end + SEALED_TO_PREFIX..record_end],
+        ));
         audit.extend(signature_parts(&self.audit[record_end..]));
-        let audit_names = ["time", "action", "result", "host", "snapshots", "key", "detail", "bundle"];
+        let audit_names = ["action", "result", "host", "key", "detail", "bundle"];
 
         let table = [("time", 8), ("pack count", 4), ("segment count", 4), ("pack", 32), ("segment", 32)];
         let retired_end = HEADER_LENGTH + self.retirement.encode().len() + aead::OVERHEAD;
@@ -692,6 +703,11 @@ impl Repository {
             example("session", "session-record-example", pairs(&self.session_record.encode(), &session_names)),
             example("session", "session-example", parts(&self.session, &header(&SEALED))),
             example("audit", "audit-example", audit),
+            example(
+                "audit",
+                "audit-facts-example",
+                parts(&facts, &[("kind: backup", 1), ("time", 8), ("subject", 32)]),
+            ),
             example("audit", "audit-record-example", pairs(&record, &audit_names)),
             example("object", "object-example", parts(&self.index[..32], &HEADER)),
             example("config", "config-example", config_parts),

@@ -20,7 +20,7 @@ use sheaf::crypto::recipient::{self, SealedKey};
 use sheaf::crypto::sign::{self, Purpose, SigningKey};
 use sheaf::crypto::{CryptoError, Secret, aead};
 use sheaf::disk::{DiskOffset, Extent, KeptOffset};
-use sheaf::format::audit::{AuditObject, AuditRecord};
+use sheaf::format::audit::{AuditFacts, AuditObject, AuditRecord};
 use sheaf::format::certificate::{Role, SignedCertificate};
 use sheaf::format::config::{CHUNKER_FASTCDC_2020, Chunking, Config};
 use sheaf::format::index::IndexSegment;
@@ -237,9 +237,9 @@ fn constants_of_the_chapters_are_those_of_the_code() {
         "pack": pack::PACK_HEADER_LENGTH, pack::FOOTER_LENGTH, pack::ENTRY_LENGTH, pack::MAX_LENGTH,
             pack::CHUNK_OVERHEAD;
         "index": index::MAX_LENGTH;
-        "audit": audit::MAX_LENGTH, audit::MAX_PREVIOUS;
         "session": session::MAX_LENGTH;
         "retired": retired::MAX_LENGTH;
+        "audit": audit::MAX_LENGTH, audit::MAX_PREVIOUS, audit::MAX_SUBJECTS, audit::FACTS_LENGTH;
         "signature": signature::MAKER_LENGTH, signature::MAX_BLOCK_LENGTH;
         "tree": tree::ENTRY_LENGTH, tree::MAX_DEPTH, tree::MIN_ENTRIES, tree::MAX_ENTRIES, tree::CLOSING_MASK;
         "manifest": manifest::RECORD_LENGTH, manifest::MAX_RECORDS;
@@ -428,6 +428,7 @@ fn keys_every_derivation_has_its_known_answer() {
         ("sheaf v1 2026-11 signature", to_hex(derive::record_key(&secret, RecordKind::Signature).expose())),
         ("sheaf v1 2026-11 session", to_hex(derive::record_key(&secret, RecordKind::Session).expose())),
         ("sheaf v1 2026-11 retirement", to_hex(derive::record_key(&secret, RecordKind::Retirement).expose())),
+        ("sheaf v1 2026-11 audit facts", to_hex(derive::record_key(&secret, RecordKind::AuditFacts).expose())),
         ("sheaf v1 2026-11 rotation: index key", rotated(Rotated::IndexKey)),
         ("sheaf v1 2026-11 rotation: dedup secret", rotated(Rotated::DedupSecret)),
         ("sheaf v1 2026-11 rotation: admins' key", rotated(Rotated::AdminsKey)),
@@ -703,15 +704,20 @@ fn snapshot_the_records() {
 fn audit_the_entry_opens_and_is_signed() {
     let bytes = shown("audit-example");
     let (object, _) = SignatureBlock::split(&bytes).expect("a signature");
-    let AuditObject { previous, bound, body, .. } = AuditObject::decode(object).expect("decodes");
-    assert_eq!((previous.len(), bound.len()), (0, 36));
+    let AuditObject { previous, subjects, chain, facts, bound, body, .. } =
+        AuditObject::decode(object).expect("decodes");
+    assert_eq!((previous.len(), subjects, chain.len(), bound.len()), (0, 1, 36, 36 + 37 + 32));
+    let key = derive::record_key(&examples::index_key(), RecordKind::AuditFacts);
+    let facts = aead::open(key.expose(), derive::object_id(chain).as_bytes(), facts).expect("opened");
+    assert_eq!(facts, shown("audit-facts-example"));
+    let snapshot = derive::object_id(&shown("snapshot-example"));
+    assert_eq!(AuditFacts::decode(&facts, subjects), Ok(examples::audit_facts(&snapshot)));
     let associated = derive::object_id(bound);
     let record = open_with(&examples::audit().0, examples::AUDIT_INFO, associated.as_bytes(), &body.encode());
     assert_eq!(record, shown("audit-record-example"));
     let record = AuditRecord::decode(&record).expect("decodes");
     assert_eq!((record.action.as_str(), record.result.as_str(), record.host.as_str()), ("backup", "done", "desk"));
-    let snapshot = derive::object_id(&shown("snapshot-example"));
-    assert_eq!(record, examples::audit_record(&snapshot));
+    assert_eq!(record, examples::audit_record());
     let keys = KeyRecord::decode(&shown("keys-record-example")).expect("decodes");
     assert_eq!(verified(&bytes, Purpose::AuditEntry, &keys), object);
 }
@@ -865,9 +871,9 @@ const SEEDS: [(&str, &[&str]); 11] = [
     ("disk_map", &["manifest-example"]),
     ("snapshot", &["snapshot-example", "snapshot-operator-example", "snapshot-private-example"]),
     ("names", &["names-example"]),
-    ("audit_entry", &["audit-example", "audit-record-example"]),
     ("session", &["session-example", "session-record-example", "session-holder-example"]),
     ("retired", &["retired-object-example", "retired-example"]),
+    ("audit_entry", &["audit-example", "audit-facts-example", "audit-record-example"]),
 ];
 
 /// The files of `fuzz/seeds` with their bytes.
@@ -959,8 +965,9 @@ fn write_the_examples() {
     };
     let audit = |associated: &[u8]| {
         let bytes = shown("audit-example");
-        let shown = bytes.get(36..).filter(|_| SignatureBlock::split(&bytes).is_ok());
-        key_to(examples::audit(), shown, examples::AUDIT_INFO, associated, examples::maker_certificate_key())
+        let object = SignatureBlock::split(&bytes).map_or(&bytes[..], |(object, _)| object);
+        let shown = AuditObject::decode(object).ok().map(|object| object.body.encode());
+        key_to(examples::audit(), shown.as_deref(), examples::AUDIT_INFO, associated, examples::maker_certificate_key())
     };
     let operator = |associated: &[u8]| {
         let bytes = shown("snapshot-example");

@@ -4,7 +4,7 @@ use super::common::sources::noise;
 use super::common::{CHEAP, Fixture, chain};
 use super::{is_refused, open, with_all_roles, word};
 use sheaf::crypto::password::Password;
-use sheaf::format::audit::AuditRecord;
+use sheaf::format::audit::{AuditFacts, AuditRecord, EntryKind};
 use sheaf::format::certificate::Role;
 use sheaf::ids::ObjectId;
 use sheaf::names::{ObjectKind, ObjectName};
@@ -17,21 +17,24 @@ use sheaf::repo::open::Repository;
 use sheaf::repo::{audit, snapshots};
 use sheaf::storage::sim::SimStorage;
 
-pub(super) fn record(action: &str, snapshots: &[ObjectId]) -> AuditRecord {
+pub(super) fn record(action: &str) -> AuditRecord {
     AuditRecord {
-        time_ms: 1,
         action: action.to_owned(),
         result: AuditRecord::DONE.to_owned(),
         host: "desk".to_owned(),
-        snapshots: snapshots.iter().map(|id| (*id.as_bytes()).into()).collect(),
         key: None,
         detail: None,
         bundle: None,
     }
 }
 
+/// The facts of an entry of this action.
+pub(super) fn facts(action: &str, snapshots: &[ObjectId]) -> AuditFacts {
+    AuditFacts { kind: EntryKind::of_action(action), time_ms: 1, subjects: snapshots.to_vec() }
+}
+
 fn append(machine: &Fixture, repository: &Repository, action: &str, snapshots: &[ObjectId]) -> ObjectId {
-    audit::append(repository, &machine.cache(), &record(action, snapshots)).expect("appended").id
+    audit::append(repository, &machine.cache(), &facts(action, snapshots), &record(action)).expect("appended").id
 }
 
 /// A backup with its entry, as the command makes it.
@@ -132,7 +135,12 @@ fn what_was_committed_and_is_gone_is_found() {
             .into_iter()
             .collect::<Vec<_>>()
     );
-    let appended = audit::append(&machine.repository().expect("opens"), &machine.cache(), &record("restore", &[kept]));
+    let appended = audit::append(
+        &machine.repository().expect("opens"),
+        &machine.cache(),
+        &facts("restore", &[kept]),
+        &record("restore"),
+    );
     assert_eq!(appended.expect("appended").missing.len(), 2, "whoever writes is told as well");
 
     medium.overwrite(entry(told), entry_bytes);
@@ -143,8 +151,11 @@ fn what_was_committed_and_is_gone_is_found() {
     // Somebody forgot it by the rules.
     append(&machine, &machine.repository().expect("opens"), AuditRecord::FORGET, &[lost]);
     assert_eq!(findings(&machine), []);
+    // And somebody puts it back.
     medium.overwrite(snapshot, bytes);
-    assert_eq!(findings(&machine), []);
+    assert_eq!(findings(&machine), [(FindingKind::SnapshotReturned, snapshot)]);
+    let operator = Fixture::open(medium.clone()).with_password(word(Role::Operator));
+    assert_eq!(findings(&operator), [(FindingKind::SnapshotReturned, snapshot)], "by a key that cannot read records");
 }
 
 #[test]
@@ -181,9 +192,10 @@ fn what_a_key_makes_after_it_was_taken_away_is_found() {
     assert_eq!(plan.snapshots, [before]);
     // The thief has kept the bundle, and puts it back.
     let kept = medium.peek(stolen.bundle()).expect("there");
-    let mut revocation = record(AuditRecord::KEY_REVOKE, &plan.snapshots);
+    let mut revocation = record(AuditRecord::KEY_REVOKE);
     revocation.key = Some((*plan.certificate.key.as_bytes()).into());
-    audit::append(&admin, &machine.cache(), &revocation).expect("appended");
+    audit::append(&admin, &machine.cache(), &facts(AuditRecord::KEY_REVOKE, &plan.snapshots), &revocation)
+        .expect("appended");
     plan.apply(&admin).expect("applied");
     assert!(thief.repository().is_err());
     assert_eq!(findings(&machine), []);
@@ -196,10 +208,16 @@ fn what_a_key_makes_after_it_was_taken_away_is_found() {
     assert_eq!(findings(&machine.with_password(word(Role::Auditor))), expected);
     assert_eq!(snapshots::list(&admin).expect("lists").snapshots.len(), 2);
     // Nobody but an admin takes keys away: an entry of another role that says so says nothing.
-    let mut pretended = record(AuditRecord::KEY_REVOKE, &[]);
+    let mut pretended = record(AuditRecord::KEY_REVOKE);
     pretended.key = Some((*admin.keys().certificate().key.as_bytes()).into());
     machine.backup("ana", &noise(7, 20_000)).expect("the admin's own");
-    audit::append(&open(&medium, &word(Role::Operator)), &machine.cache(), &pretended).expect("appended");
+    audit::append(
+        &open(&medium, &word(Role::Operator)),
+        &machine.cache(),
+        &facts(AuditRecord::KEY_REVOKE, &[]),
+        &pretended,
+    )
+    .expect("appended");
     assert_eq!(findings(&machine), expected);
 }
 
@@ -214,10 +232,10 @@ fn a_bundle_that_was_replaced_and_comes_back_is_found() {
     let credential = Credential::Password(word(Role::Owner));
     let new = bundles::protect(&owner, &credential, Lock::Password(&changed, CHEAP), &mut |_| Ok(()))
         .expect("protected anew");
-    let mut told = record("key passwd", &[]);
+    let mut told = record("key passwd");
     told.key = Some((*new.certificate.key.as_bytes()).into());
     told.bundle = new.name.id().map(|id| (*id.as_bytes()).into());
-    audit::append(&owner, &machine.cache(), &told).expect("appended");
+    audit::append(&owner, &machine.cache(), &facts("key passwd", &[]), &told).expect("appended");
     assert_eq!(findings(&machine), []);
     medium.overwrite(old, kept.clone());
     assert_eq!(findings(&machine), [(FindingKind::KeyReplaced, old)]);
@@ -232,7 +250,8 @@ fn a_bundle_that_was_replaced_and_comes_back_is_found() {
     assert_eq!(findings(&machine), [(FindingKind::KeyReplaced, name)]);
     // Another key's word about it counts for nothing.
     told.bundle = name.id().map(|id| (*id.as_bytes()).into());
-    audit::append(&open(&medium, &word(Role::Operator)), &machine.cache(), &told).expect("appended");
+    audit::append(&open(&medium, &word(Role::Operator)), &machine.cache(), &facts("key passwd", &[]), &told)
+        .expect("appended");
     assert_eq!(findings(&machine), [(FindingKind::KeyReplaced, name)]);
 }
 
@@ -271,10 +290,10 @@ fn whatever_is_flipped_is_found_with_the_auditors_key() {
 
 /// An entry that tells of a key's bundle.
 fn tell_of(machine: &Fixture, teller: &Repository, key: &[u8; 32], bundle: ObjectName) {
-    let mut told = record("key add", &[]);
+    let mut told = record("key add");
     told.key = Some((*key).into());
     told.bundle = bundle.id().map(|id| (*id.as_bytes()).into());
-    audit::append(teller, &machine.cache(), &told).expect("appended");
+    audit::append(teller, &machine.cache(), &facts("key add", &[]), &told).expect("appended");
 }
 
 /// An older version of a repository, in one object or in all: what an auditor's machine has seen, it misses.

@@ -31,11 +31,11 @@ fn rotate(repository: &Repository) -> Vec<Renewed> {
 
 /// Tells the log of a bundle, as the command does.
 fn tell(repository: &Repository, renewed: &Renewed) {
-    let mut told = super::audit::record("key rotate", &[]);
+    let mut told = super::audit::record("key rotate");
     told.key = Some((*renewed.certificate.key.as_bytes()).into());
     told.bundle = renewed.bundle.id().map(|id| (*id.as_bytes()).into());
     let folder = super::common::folder();
-    audit::append(repository, folder.path(), &told).expect("appended");
+    audit::append(repository, folder.path(), &super::audit::facts("key rotate", &[]), &told).expect("appended");
 }
 
 #[test]
@@ -189,10 +189,10 @@ fn a_bundle_that_was_put_back_gets_no_new_secrets() {
     let [thief, owner] = [Role::Depositor, Role::Owner].map(|role| open(&medium, &word(role)));
     let kept = [&thief, &owner].map(|one| (one.bundle(), medium.peek(one.bundle()).expect("there")));
     let tell = |action: &str, key: &Certificate, bundle: Option<ObjectName>| {
-        let mut told = super::audit::record(action, &[]);
+        let mut told = super::audit::record(action);
         told.key = Some((*key.key.as_bytes()).into());
         told.bundle = bundle.and_then(ObjectName::id).map(|id| (*id.as_bytes()).into());
-        audit::append(&admin, &machine.cache(), &told).expect("appended");
+        audit::append(&admin, &machine.cache(), &super::audit::facts(action, &[]), &told).expect("appended");
     };
     // One key is taken away, the other one gets another password.
     let revocation = Revocation::plan(&admin, thief.keys().certificate()).expect("a plan");

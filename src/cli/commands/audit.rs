@@ -89,14 +89,14 @@ fn row(entry: &Entry) -> Row {
     let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
     Row {
         id: entry.id.to_string(),
-        time: record.map(|record| local_time(record.time_ms, 0, true)).unwrap_or_default(),
+        time: local_time(entry.time_ms, 0, true),
         key: entry.key.to_string(),
         label: text(maker.map(|maker| maker.label.as_str())),
         role: text(maker.map(|maker| maker.role.name())),
         host: text(record.map(|record| record.host.as_str())),
         action: text(record.map(|record| record.action.as_str())),
         result: text(record.map(|record| record.result.as_str())),
-        snapshots: record.iter().flat_map(|record| &record.snapshots).map(|id| to_hex(&**id)).collect(),
+        snapshots: entry.subjects.iter().map(ObjectId::to_string).collect(),
         about_key: record.and_then(|record| record.key.as_ref()).map(|key| to_hex(&**key)),
         detail: record.and_then(|record| record.detail.clone()),
         previous: entry.previous.iter().map(ObjectId::to_string).collect(),

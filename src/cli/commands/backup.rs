@@ -178,6 +178,12 @@ pub(crate) fn run(context: &Context, args: Backup) -> Result<u8, Failure> {
     let size = source.size();
     let report = backup(&store, &*source, &plan, request, &context.progress, &context.cancel)?;
     context.note(|entry| entry.snapshot(report.snapshot));
+    if args.pin {
+        // The log tells of the snapshot first.
+        context.log(&Ok(DONE));
+        context.begin(&store.repository, AuditRecord::PIN);
+        context.note(|entry| entry.snapshot(report.snapshot));
+    }
     show(context, &report, &source, stick, size);
     Ok(if report.counts.unreadable > 0 { WARNINGS } else { DONE })
 }

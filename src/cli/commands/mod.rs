@@ -10,12 +10,14 @@ mod diff;
 mod dump;
 mod extract;
 mod find;
+mod forget;
 mod init;
 mod key;
 mod look;
 mod ls;
 #[cfg(target_os = "linux")]
 mod mount;
+mod pin;
 pub(crate) mod prune;
 mod restore;
 mod serve_nbd;
@@ -50,6 +52,8 @@ fn dispatch(context: &Context, command: Command) -> Result<u8, Failure> {
         #[cfg(target_os = "linux")]
         Command::Mount(args) => mount::run(context, &args),
         Command::ServeNbd(args) => serve_nbd::run(context, &args),
+        Command::Forget(args) => forget::run(context, args),
+        Command::Pin(args) => pin::run(context, &args),
         Command::Audit(args) => audit::run(context, &args),
         Command::Prune(args) => prune::run(context, &args),
         Command::Copy(args) => copy::run(context, &args),

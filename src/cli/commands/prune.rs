@@ -1,6 +1,6 @@
 //! `sheaf prune`
 
-use crate::cli::args::Prune as Arguments;
+use crate::cli::forget_args::Prune as Arguments;
 use crate::cli::context::Context;
 use crate::cli::failure::{DONE, Failure, WARNINGS};
 use crate::cli::output::{self, bytes, count};

@@ -10,8 +10,10 @@ use sheaf::format::snapshot::{ContainerFacts, VolumeRecord};
 use sheaf::image::vhd::Geometry;
 use sheaf::image::vhdx::Guid;
 use sheaf::ops::monitor::Monitor;
+use sheaf::repo::audit::{Order, Pins, read_all};
 use sheaf::repo::chain;
 use sheaf::repo::keyring::Action;
+use sheaf::repo::open::Repository;
 use sheaf::repo::snapshots::{self, Snapshot};
 
 #[derive(Serialize)]
@@ -22,6 +24,7 @@ struct Row {
     size: u64,
     tags: Vec<String>,
     host: String,
+    pinned: Option<bool>,
     made_by: Maker,
     copied_from: Option<CopiedFrom>,
     time_zone: Option<String>,
@@ -115,10 +118,12 @@ pub(crate) fn run(context: &Context, args: &Snapshots) -> Result<u8, Failure> {
     for (name, error) in &list.damaged {
         context.progress.warn(&format!("{name} cannot be shown: {}", chain(error)));
     }
+    let pins = pins(&repository, &list.snapshots)?;
+    let pinned = |snapshot: &Snapshot| pins.as_ref().map(|pins| pins.holds(&snapshot.id, &snapshot.maker.key));
     if let Some(name) = &args.snapshot {
         let snapshot = snapshots::resolve(&repository, name)?;
         let disk = snapshots::open_private(&repository, snapshot.id).ok().map(|private| private.disk);
-        details(context, &row(&snapshot, disk), shares(&snapshot.record.counts));
+        details(context, &row(&snapshot, disk, pinned(&snapshot)), shares(&snapshot.record.counts));
         return Ok(if list.damaged.is_empty() { DONE } else { WARNINGS });
     }
     let matches = |snapshot: &Snapshot| {
@@ -129,7 +134,7 @@ pub(crate) fn run(context: &Context, args: &Snapshots) -> Result<u8, Failure> {
     if context.global.json {
         let rows = chosen.iter().map(|snapshot| {
             let disk = snapshots::open_private(&repository, snapshot.id).ok().map(|private| private.disk);
-            row(snapshot, disk)
+            row(snapshot, disk, pinned(snapshot))
         });
         output::json(&rows.collect::<Vec<_>>());
     } else if chosen.is_empty() {
@@ -145,11 +150,7 @@ pub(crate) fn run(context: &Context, args: &Snapshots) -> Result<u8, Failure> {
                 bytes(record.counts.bytes_stored),
                 record.host.clone(),
                 record.tags.join(", "),
-                if record.counts.unreadable > 0 {
-                    format!("{} unreadable", bytes(record.counts.unreadable))
-                } else {
-                    String::new()
-                },
+                marks(pinned(snapshot) == Some(true), record.counts.unreadable),
             ]
         });
         output::line(&output::table(&["Id", "Time", "Stick", "Size", "Added", "Host", "Tags", ""], &[3, 4], rows));
@@ -157,7 +158,23 @@ pub(crate) fn run(context: &Context, args: &Snapshots) -> Result<u8, Failure> {
     Ok(if list.damaged.is_empty() { DONE } else { WARNINGS })
 }
 
-fn row(snapshot: &Snapshot, disk: Option<sheaf::format::snapshot::DiskFacts>) -> Row {
+/// The pins; `None` for a key that sees its own snapshots alone, since it cannot tell whose word in the log counts.
+fn pins(repository: &Repository, snapshots: &[Snapshot]) -> Result<Option<Pins>, Failure> {
+    if snapshots.is_empty() || repository.keys().require(Action::KeepRepository).is_err() {
+        return Ok(None);
+    }
+    let log = read_all(repository, None)?;
+    Ok(Some(Pins::of(&log, &Order::of(&log))))
+}
+
+/// What is to be said of a snapshot in the list.
+fn marks(pinned: bool, unreadable: u64) -> String {
+    let pinned = pinned.then(|| "pinned".to_owned());
+    let unreadable = (unreadable > 0).then(|| format!("{} unreadable", bytes(unreadable)));
+    pinned.into_iter().chain(unreadable).collect::<Vec<_>>().join(", ")
+}
+
+fn row(snapshot: &Snapshot, disk: Option<sheaf::format::snapshot::DiskFacts>, pinned: Option<bool>) -> Row {
     let record = snapshot.record.clone();
     let counts = record.counts;
     Row {
@@ -167,6 +184,7 @@ fn row(snapshot: &Snapshot, disk: Option<sheaf::format::snapshot::DiskFacts>) ->
         size: record.size,
         tags: record.tags,
         host: record.host,
+        pinned,
         made_by: Maker {
             key: snapshot.maker.key.to_string(),
             label: snapshot.maker.label.clone(),
@@ -276,6 +294,7 @@ fn details(context: &Context, row: &Row, shares: Option<String>) {
         ("Signed by", format!("{}, {}", row.made_by.label, row.made_by.role)),
         ("Copied from", row.copied_from.as_ref().map_or_else(String::new, origin)),
         ("Tags", row.tags.join(", ")),
+        ("Pinned", if row.pinned == Some(true) { "yes".to_owned() } else { String::new() }),
         ("Size", format!("{} bytes ({})", row.size, bytes(row.size))),
         ("Kept", format!("{} in {} chunks", bytes(row.bytes_kept), row.chunks)),
         ("Of that", shares.unwrap_or_default()),

@@ -50,6 +50,8 @@ pub enum FindingKind {
     SnapshotSealed,
     /// The audit log says that a snapshot was made, and it is not there.
     SnapshotMissing,
+    /// The audit log says that a snapshot was forgotten, and it is there.
+    SnapshotReturned,
     /// A snapshot was made with a key that had been taken away.
     SnapshotRevoked,
     /// A key bundle that was replaced or taken away is back.
@@ -81,6 +83,7 @@ impl FindingKind {
             Self::SnapshotDamaged => "snapshot-damaged",
             Self::SnapshotSealed => "snapshot-sealed",
             Self::SnapshotMissing => "snapshot-missing",
+            Self::SnapshotReturned => "snapshot-returned",
             Self::SnapshotRevoked => "snapshot-revoked",
             Self::KeyReplaced => "key-replaced",
             Self::AuditDamaged => "audit-damaged",

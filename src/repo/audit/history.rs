@@ -3,7 +3,7 @@
 //! Always true here: an admin's word counts for every key, and a key's own word for itself; nobody else's does.
 
 use super::{Entry, Log};
-use crate::format::audit::AuditRecord;
+use crate::format::audit::EntryKind;
 use crate::format::certificate::Role;
 use crate::ids::{KeyId, ObjectId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -42,9 +42,8 @@ impl KeyHistory {
         let (Some(record), Some(maker)) = (&entry.record, &entry.maker) else { return };
         let Some(key) = record.key.as_ref().map(|key| KeyId::new(**key)) else { return };
         let is_admin = maker.role == Role::Admin;
-        if is_admin && record.action == AuditRecord::KEY_REVOKE {
-            let made = record.snapshots.iter().map(|id| ObjectId::new(**id));
-            self.revoked.entry(key).or_default().extend(made);
+        if is_admin && entry.kind == EntryKind::KeyRevoke {
+            self.revoked.entry(key).or_default().extend(&entry.subjects);
         }
         if let Some(bundle) = record.bundle.as_ref().filter(|_| is_admin || entry.key == key) {
             self.current.insert(key, ObjectId::new(**bundle));

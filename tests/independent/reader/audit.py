@@ -8,11 +8,14 @@ from __future__ import annotations
 import heapq
 from dataclasses import dataclass
 
-from .base import HEADER_LENGTH, Bytes, Record, hash_of, must, name_of, object_header, unseal_to
+from .base import HEADER_LENGTH, Bytes, Record, hash_of, must, name_of, object_header, unseal, unseal_to
 from .signature import ENTRY, Signed, read_signed
 
 ENTRY_MAX = 4194304
 MAX_PREVIOUS = 64
+MAX_SUBJECTS = 65535
+FACTS_LENGTH = 37
+BACKUP, FORGET, FORGOTTEN, KEY_REVOKE = 1, 2, 3, 6
 RECORD_INFO = b"sheaf v1 audit entry"
 # Who lets snapshots go.
 KEEPERS = ("operator", "admin")
@@ -23,8 +26,11 @@ class Entry:
     identity: bytes
     signed: Signed
     previous: list
+    chain: bytes
+    facts: bytes
     bound: bytes
     sealed: bytes
+    kind: int = 0
     time: int = 0
     action: str = ""
     result: str = ""
@@ -33,7 +39,7 @@ class Entry:
 
 
 def split_entry(data, identity, repository, keys, what):
-    """An entry whose record is still sealed."""
+    """An entry whose facts are read, and whose record is still sealed."""
     must(len(data) <= ENTRY_MAX, f"{what}: too long")
     signed = read_signed(data, ENTRY, repository, keys, what)
     object_header(signed.data, b"A", repository, what)
@@ -41,10 +47,27 @@ def split_entry(data, identity, repository, keys, what):
     source.take(HEADER_LENGTH)
     count = source.number(2)
     must(count <= MAX_PREVIOUS, f"{what}: count of the previous entries")
-    source.zeros(2)
+    subjects = source.number(2)
     previous = [source.take(32) for _ in range(count)]
     must(all(one < other for one, other in zip(previous, previous[1:])), f"{what}: the previous entries do not rise")
-    return Entry(identity, signed, previous, hash_of(signed.data[: source.at]), source.take(source.left()))
+    chain = hash_of(signed.data[: source.at])
+    facts = source.take(FACTS_LENGTH + 32 * subjects)
+    bound = hash_of(signed.data[: source.at])
+    entry = Entry(identity, signed, previous, chain, facts, bound, source.take(source.left()))
+    read_facts(entry, unseal_facts(entry, keys, what), what)
+    return entry
+
+
+def unseal_facts(entry, keys, what):
+    return unseal(keys.every("audit_facts"), entry.facts, entry.chain, f"{what}: facts")
+
+
+def read_facts(entry, data, what):
+    source = Bytes(data, f"{what}: facts")
+    entry.kind = source.number(1)
+    entry.time = int.from_bytes(source.take(8), "little", signed=True)
+    must(source.left() % 32 == 0, f"{what}: facts")
+    entry.snapshots = tuple(source.take(32) for _ in range(source.left() // 32))
 
 
 def unseal_record(entry, keys, what):
@@ -53,11 +76,10 @@ def unseal_record(entry, keys, what):
 
 def read_record(entry, data, what):
     record = Record.decode(data, what)
-    record.holds({3: str}, {6: str})
-    entry.time, entry.action, entry.result = record.get(0, int), record.get(1, str), record.get(2, str)
-    entry.snapshots = tuple(record.array(4, bytes, 32))
-    entry.key = record.get(5, bytes, optional=True, size=32)
-    record.get(7, bytes, optional=True, size=32)
+    record.holds({2: str}, {4: str})
+    entry.action, entry.result = record.get(0, str), record.get(1, str)
+    entry.key = record.get(3, bytes, optional=True, size=32)
+    record.get(5, bytes, optional=True, size=32)
 
 
 def in_order(entries):
@@ -88,14 +110,16 @@ class Log:
 
     def __init__(self, order):
         self.order = order
-        self.made, self.forgotten, self.revoked = {}, set(), {}
+        self.made, self.forgotten, self.gone, self.revoked = {}, set(), {}, {}
         for entry in order:
             what = name_of("audit", entry.identity)
-            if entry.action == "backup":
+            if entry.kind == BACKUP:
                 self.made.update(dict.fromkeys(entry.snapshots, what))
-            elif entry.action == "forget" and entry.result == "done" and entry.signed.certificate.role in KEEPERS:
+            elif entry.kind in (FORGET, FORGOTTEN) and entry.signed.certificate.role in KEEPERS:
                 self.forgotten.update(entry.snapshots)
-            elif entry.action == "key revoke" and entry.signed.certificate.role == "admin":
+                if entry.kind == FORGOTTEN:
+                    self.gone.update(dict.fromkeys(entry.snapshots, what))
+            elif entry.kind == KEY_REVOKE and entry.signed.certificate.role == "admin":
                 must(entry.key is not None, f"{what}: does not say which key it takes away")
                 self.revoked.setdefault(entry.key, set()).update(entry.snapshots)
 
@@ -107,6 +131,8 @@ class Log:
     def all_there(self, snapshots):
         for identity in sorted(self.made.keys() - self.forgotten - set(snapshots)):
             must(False, f"{name_of('snapshots', identity)}: is not there, though {self.made[identity]} says that it was made")
+        for identity in sorted(self.gone.keys() & set(snapshots)):
+            must(False, f"{name_of('snapshots', identity)}: is there, though {self.gone[identity]} says that it was forgotten")
 
 
 def open_log(storage, config, keys):

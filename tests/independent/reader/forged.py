@@ -96,10 +96,15 @@ def make_snapshot(spec, mine, of_maker, within=None, seed=SEED, recipient=None, 
     return sign(mine, data + struct.pack("<I", len(sealed)) + sealed, signature.SNAPSHOT, of_maker, seed)
 
 
+KINDS = {"backup": audit.BACKUP, "forget": audit.FORGET, "forgotten": audit.FORGOTTEN, "key revoke": audit.KEY_REVOKE}
+
+
 def make_entry(mine, previous, action, result="done", snapshots=(), key=None, role="admin", time=0):
     header = b"SHEAFA" + struct.pack("<HII", base.VERSION, 0, 0) + bytes(range(16))
-    data = header + struct.pack("<HH", len(previous), 0) + b"".join(previous)
-    record = {0: time, 1: action, 2: result, 3: "desk", 4: list(snapshots)} | ({5: key} if key else {})
+    data = header + struct.pack("<HH", len(previous), len(snapshots)) + b"".join(previous)
+    facts = struct.pack("<Bq", KINDS.get(action, 99), time) + b"".join(snapshots)
+    data += seal(mine.audit_facts, base.hash_of(data), facts)
+    record = {0: action, 1: result, 2: "desk"} | ({3: key} if key else {})
     data += seal_to(mine.audit_key, audit.RECORD_INFO, base.hash_of(data), encode(record))
     return sign(mine, data, signature.ENTRY, certify(role))
 
@@ -249,14 +254,14 @@ def forged_logs(spec):
 
     objects = {}
     add(objects, "first", [], "backup", snapshots=[one, two], role="depositor", time=50)
-    add(objects, "left", ["first"], "forget", "failed: no", [one], time=40)
+    add(objects, "left", ["first"], "forget", snapshots=[one], role="auditor", time=40)
     add(objects, "right", ["first"], "key add", role="operator", time=30)
     add(objects, "last", ["left", "right"], "key revoke", snapshots=[one], key=maker, role="auditor", time=20)
     order = [entry.identity for entry in log_of(objects).order]
     spec.same("log: order", order, [names[name] for name in ("first", "right", "left", "last")])
     spec.same("log: all there", refusal(log_of(objects).all_there, [one, two]), None)
     missing = f"is not there, though {base.name_of('audit', names['first'])} says that it was made"
-    spec.same("log: a forget that failed", refusal(log_of(objects).all_there, [two]), missing)
+    spec.same("log: a forget by an auditor", refusal(log_of(objects).all_there, [two]), missing)
     spec.same("log: taken away by an auditor", refusal(log_of(objects).believe, two, maker), None)
     for name in ("first", "left", "right"):
         gone = {path: data for path, data in objects.items() if not path.endswith(names[name].hex())}
@@ -266,6 +271,11 @@ def forged_logs(spec):
     add(objects, "revoke", ["forget"], "key revoke", snapshots=[one], key=maker)
     log = log_of(objects)
     spec.same("log: a forget", refusal(log.all_there, [one]), None)
+    spec.same("log: a forget that was cut short", refusal(log.all_there, [one, two]), None)
+    add(objects, "forgotten", ["revoke"], "forgotten", snapshots=[two])
+    returned = f"is there, though {base.name_of('audit', names['forgotten'])} says that it was forgotten"
+    spec.same("log: back again", refusal(log_of(objects).all_there, [one, two]), returned)
+    spec.same("log: forgotten", refusal(log_of(objects).all_there, [one]), None)
     spec.same("log: made before it was taken away", refusal(log.believe, one, maker), None)
     spec.same("log: made later", refusal(log.believe, two, maker), "was made with a key that was revoked")
     spec.same("log: made by another", refusal(log.believe, two, one), None)

@@ -30,6 +30,7 @@ INDEX_SEGMENT = "sheaf v1 2026-11 index segment"
 SIGNATURE = "sheaf v1 2026-11 signature"
 SESSION = "sheaf v1 2026-11 session"
 RETIREMENT = "sheaf v1 2026-11 retirement"
+AUDIT_FACTS = "sheaf v1 2026-11 audit facts"
 
 
 @dataclass
@@ -51,6 +52,7 @@ class Keys:
     signatures: bytes = field(init=False)
     sessions: bytes = field(init=False)
     retirements: bytes = field(init=False)
+    audit_facts: bytes = field(init=False)
 
     def __post_init__(self):
         self.reference_secret = derive(REFERENCE_SECRET, self.index_key)
@@ -59,6 +61,7 @@ class Keys:
         self.signatures = derive(SIGNATURE, self.index_key)
         self.sessions = derive(SESSION, self.index_key)
         self.retirements = derive(RETIREMENT, self.index_key)
+        self.audit_facts = derive(AUDIT_FACTS, self.index_key)
 
     def every(self, name):
         """A key of this name, and those that it replaced in their order; of a role that has none, none."""

@@ -67,6 +67,8 @@ CONSTANTS = {
     "audit::MAX_PREVIOUS": audit.MAX_PREVIOUS,
     "session::MAX_LENGTH": session.SESSION_MAX,
     "retired::MAX_LENGTH": retired.RETIRED_MAX,
+    "audit::MAX_SUBJECTS": audit.MAX_SUBJECTS,
+    "audit::FACTS_LENGTH": audit.FACTS_LENGTH,
 }
 # Constants of writers. They are used by the known answers for building and cutting.
 OF_WRITERS = {"Config::DEFAULT_PACK_SIZE", "tree::MIN_ENTRIES", "tree::CLOSING_MASK"}
@@ -295,6 +297,8 @@ def audits(spec):
     spec.same("audit: the private key", mine.audit_key, key)
     entry = audit.split_entry(data, base.hash_of(data), example_config(spec).repository, mine, "example")
     spec.same("audit: previous", entry.previous, [])
+    spec.same("audit: facts", audit.unseal_facts(entry, mine, "example"), spec.hex("audit-facts-example"))
+    spec.same("audit: kind", entry.kind, audit.BACKUP)
     record = audit.unseal_record(entry, mine, "example")
     spec.same("audit: record", record, spec.hex("audit-record-example"))
     key = base.key_sealed_to(mine.audit_key, entry.sealed, audit.RECORD_INFO, entry.bound, "example")

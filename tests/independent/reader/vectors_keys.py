@@ -35,6 +35,7 @@ def derivations(spec):
         "key of signatures": example.signatures,
         "key of sessions": example.sessions,
         "key of retirements": example.retirements,
+        "key of the facts of audit entries": example.audit_facts,
     }
     for what in ("index key", "dedup secret", "admins' key", "catalog key", "audit key"):
         answers[f"rotated {what}"] = base.derive(f"sheaf v1 2026-11 rotation: {what}", secret + secret)
