@@ -11,7 +11,9 @@ pub mod browse;
 pub mod check;
 pub mod container;
 pub mod demo;
+pub mod losses;
 pub mod monitor;
+pub mod repair;
 pub mod restore;
 pub mod session;
 pub mod stats;
@@ -124,6 +126,12 @@ pub enum OpsError {
     /// Something in a snapshot cannot be looked at.
     #[error(transparent)]
     Browse(#[from] browse::BrowseError),
+    /// A plan was made for a repository that was another one then.
+    #[error("the repository is not what it was when the repair was planned: {what}")]
+    RepositoryChanged {
+        /// What is new or gone.
+        what: String,
+    },
     /// Somebody asked to stop.
     #[error("interrupted")]
     Interrupted,

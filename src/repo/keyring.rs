@@ -34,6 +34,10 @@ pub enum Action {
     ReadSnapshots,
     /// See which snapshots there are.
     ListSnapshots,
+    /// Say in the index which packs hold which chunks.
+    ListPacks,
+    /// Mend what is damaged, and move it aside.
+    Repair,
     /// See all snapshots and what they need, as checking and counting does, and the keys that there are.
     KeepRepository,
     /// Make keys, and take them away.
@@ -50,6 +54,8 @@ impl Action {
             Self::Store => "back up",
             Self::ReadSnapshots => "read what is in snapshots",
             Self::ListSnapshots => "list snapshots",
+            Self::ListPacks => "list packs in the index",
+            Self::Repair => "repair the repository",
             Self::KeepRepository => "see all snapshots, and the keys that there are",
             Self::ManageKeys => "manage keys",
             Self::Log => "write to the audit log",
@@ -63,6 +69,8 @@ impl Action {
             Self::Store => &[Role::Depositor, Role::Owner, Role::Admin],
             Self::ReadSnapshots => &[Role::Owner, Role::Admin],
             Self::ListSnapshots => &[Role::Owner, Role::Operator, Role::Auditor, Role::Admin],
+            Self::ListPacks => &[Role::Depositor, Role::Owner, Role::Operator, Role::Admin],
+            Self::Repair => &[Role::Operator, Role::Admin],
             Self::KeepRepository => &[Role::Operator, Role::Auditor, Role::Admin],
             Self::ManageKeys => &[Role::Admin],
             Self::Log => &Role::ALL,
@@ -171,6 +179,8 @@ impl KeyRing {
             Action::Store => newest.dedup.is_some() && !self.recipients.is_empty(),
             Action::ReadSnapshots => newest.private.is_some() && newest.dedup.is_some(),
             Action::ListSnapshots => newest.catalog.is_some() || newest.private.is_some(),
+            Action::ListPacks => Action::ListPacks.roles().contains(&self.role()),
+            Action::Repair => newest.catalog.is_some() && Action::Repair.roles().contains(&self.role()),
             Action::KeepRepository => newest.catalog.is_some(),
             Action::ManageKeys => self.authority_seed.is_some(),
             Action::Log => true,
@@ -220,6 +230,15 @@ impl KeyRing {
             Domain::Data => self.newest().dedup.as_ref().ok_or_else(|| self.lacks(Action::ReadSnapshots))?,
         };
         Ok(derive::chunk_key(secret, plain))
+    }
+
+    /// The keys that the chunk with this content has in each epoch whose secret is there, the newest first, with the number of the epoch.
+    pub fn chunk_keys(&self, domain: Domain, plain: &[u8]) -> impl Iterator<Item = (usize, ChunkKey)> {
+        let secrets = self.epochs.iter().enumerate().filter_map(move |(number, epoch)| match domain {
+            Domain::Reference => Some((number, &epoch.reference)),
+            Domain::Data => epoch.dedup.as_ref().map(|secret| (number, secret)),
+        });
+        secrets.map(move |(number, secret)| (number, derive::chunk_key(secret, plain)))
     }
 
     /// Says whether this is the key of the chunk with this content, in whatever epoch.

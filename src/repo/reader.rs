@@ -84,12 +84,27 @@ pub struct ReadSession {
     index: IndexReader,
     unpacker: Decompressor,
     sealed: Vec<u8>,
+    /// Whether an error of a chunk that is missing names the pack that held it.
+    names_holders: bool,
 }
 
 impl ReadSession {
     /// A reader over the index as it is now.
     pub(super) fn new(repository: Arc<Repository>, index: &Arc<Index>) -> Result<Self, RepoError> {
-        Ok(Self { index: index.reader()?, repository, unpacker: Decompressor::new()?, sealed: Vec::new() })
+        Ok(Self {
+            index: index.reader()?,
+            repository,
+            unpacker: Decompressor::new()?,
+            sealed: Vec::new(),
+            names_holders: true,
+        })
+    }
+
+    /// The same, for reading on where much is missing: errors do not name the packs that held it, which costs a look at all segments
+    /// each time.
+    #[must_use]
+    pub fn expecting_losses(self) -> Self {
+        Self { names_holders: false, ..self }
     }
 
     /// Where a chunk lies.
@@ -104,7 +119,7 @@ impl ReadSession {
     /// but nothing else is left to be done.
     fn locate_to_read(&self, id: &ChunkId) -> Result<Location, RepoError> {
         self.locate(id).map_err(|error| match error {
-            RepoError::ChunkMissing { id, .. } => {
+            RepoError::ChunkMissing { id, .. } if self.names_holders => {
                 RepoError::ChunkMissing { id, pack: segments::holder(&self.repository, &id) }
             }
             error => error,

@@ -49,7 +49,7 @@ pub fn read(repository: &Repository, id: ObjectId) -> Result<IndexSegment, RepoE
 pub fn read_with_maker(repository: &Repository, id: ObjectId) -> Result<(IndexSegment, Certificate), RepoError> {
     let name = ObjectName::new(ObjectKind::Index, id);
     let (signed, segment) = read_signed(repository, name)?;
-    Ok((segment, signed.maker(repository, name, Action::Store)?))
+    Ok((segment, signed.maker(repository, name, Action::ListPacks)?))
 }
 
 fn read_signed(repository: &Repository, name: ObjectName) -> Result<(Signed, IndexSegment), RepoError> {

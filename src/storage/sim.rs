@@ -1,7 +1,7 @@
 //! Storage in memory that fails when it is told to: what tests and simulators of crashes run on.
 //!
 //! A [`SimStorage`] is a handle: one process's way to one medium. Its clones are the same process;
-//! [`SimStorage::another_process`] is another one at the same medium. **Writes** are puts and deletes; a process's writes are
+//! [`SimStorage::another_process`] is another one at the same medium. **Writes** are puts, deletes and moves aside; a process's writes are
 //! numbered from 0 in the order in which they reach the storage, also those that find their object there or fail.
 //!
 //! The faults, each planned for one write of one process with [`SimStorage::fail_at`]:
@@ -17,13 +17,13 @@
 //! And these, which last until they are taken back:
 //! - [`SimStorage::fail_reads`]: the medium cannot read one object. `get` and `get_range` of it fail for every process; it is
 //!   listed, has a size, can be deleted and counts as there for a put.
-//! - [`SimStorage::set_read_only`]: this process may not write. Every put and delete fails with `ReadOnlyFilesystem`, also
+//! - [`SimStorage::set_read_only`]: this process may not write. Every write fails with `ReadOnlyFilesystem`, also
 //!   the put of an object that is there, so that a test sees every attempt.
 //!
 //! Always true here:
 //! - No write is ever torn, as the contract of [`Storage`] says: an object is there whole or not at all.
-//! - Faults hit once, at their number; a retry is another write. On a full medium deletes work, and a put of what is there
-//!   says so.
+//! - Faults hit once, at their number; a retry is another write. On a full medium deletes and moves aside work, and a put of
+//!   what is there says so.
 //! - Calls made in one order give one result: there is no clock and no randomness.
 //! - Operations that a crashed process tries never reach the storage: they are neither recorded nor counted.
 
@@ -31,7 +31,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::names::{ObjectKind, ObjectName};
+use crate::names::{AsideName, ObjectKind, ObjectName};
 use crate::storage::{Listed, Put, Storage, StorageError};
 
 /// What goes wrong with a write; the head of this file says what each does.
@@ -71,12 +71,18 @@ pub enum Operation {
     List(ObjectKind),
     /// [`Storage::delete`].
     Delete(ObjectName),
+    /// [`Storage::set_aside`].
+    SetAside(ObjectName),
+    /// [`Storage::list_aside`].
+    ListAside,
+    /// [`Storage::delete_aside`].
+    DeleteAside(AsideName),
 }
 
 impl Operation {
-    /// True for puts and deletes.
+    /// True for puts, deletes and moves aside.
     pub const fn is_write(self) -> bool {
-        matches!(self, Self::Put(_) | Self::Delete(_))
+        matches!(self, Self::Put(_) | Self::Delete(_) | Self::SetAside(_) | Self::DeleteAside(_))
     }
 }
 
@@ -84,6 +90,7 @@ impl Operation {
 #[derive(Default)]
 struct Medium {
     objects: BTreeMap<ObjectName, Vec<u8>>,
+    aside: BTreeMap<AsideName, Vec<u8>>,
     unreadable: BTreeSet<ObjectName>,
     full: bool,
 }
@@ -220,6 +227,11 @@ impl SimStorage {
         self.medium().objects.keys().filter(|name| name.kind() == kind).copied().collect()
     }
 
+    /// A copy of everything that was moved aside. Not recorded.
+    pub fn aside(&self) -> BTreeMap<AsideName, Vec<u8>> {
+        self.medium().aside.clone()
+    }
+
     /// Damages the medium: the object now has these bytes, whether it was there or not. Not recorded, never fails.
     pub fn overwrite(&self, name: ObjectName, bytes: Vec<u8>) {
         self.medium().objects.insert(name, bytes);
@@ -282,6 +294,16 @@ impl Process {
 impl Medium {
     fn find(&self, name: ObjectName) -> Result<&Vec<u8>, StorageError> {
         self.objects.get(&name).ok_or_else(|| StorageError::NotFound { name, place: "memory".to_owned() })
+    }
+
+    /// A bad sector goes with the object that lies on it.
+    fn set_aside(&mut self, name: ObjectName) -> Option<AsideName> {
+        let bytes = self.objects.remove(&name)?;
+        self.unreadable.remove(&name);
+        let aside =
+            (1..).map(|number| AsideName { object: name, number }).find(|aside| !self.aside.contains_key(aside))?;
+        self.aside.insert(aside, bytes);
+        Some(aside)
     }
 
     fn read(&self, name: ObjectName) -> Result<&Vec<u8>, StorageError> {
@@ -367,129 +389,34 @@ impl Storage for SimStorage {
         }
         verdict.answer.map_or(Ok(()), |error| Err(fail(error)))
     }
+
+    fn set_aside(&self, name: ObjectName) -> Result<Option<AsideName>, StorageError> {
+        let fail = |error| failed("moving aside", name, error);
+        let mut medium = self.medium();
+        let verdict = self.begin_write(Operation::SetAside(name), &mut medium).map_err(fail)?;
+        let moved = if verdict.done { medium.set_aside(name) } else { None };
+        verdict.answer.map_or(Ok(moved), |error| Err(fail(error)))
+    }
+
+    fn list_aside(&self) -> Result<Vec<(AsideName, u64)>, StorageError> {
+        self.begin_read(Operation::ListAside).map_err(|source| StorageError::Io {
+            action: "listing",
+            place: place_of(&AsideName::FOLDER),
+            source,
+        })?;
+        Ok(self.medium().aside.iter().map(|(name, bytes)| (*name, bytes.len() as u64)).collect())
+    }
+
+    fn delete_aside(&self, name: AsideName) -> Result<(), StorageError> {
+        let fail = |error| failed("deleting", name.object, error);
+        let mut medium = self.medium();
+        let verdict = self.begin_write(Operation::DeleteAside(name), &mut medium).map_err(fail)?;
+        if verdict.done {
+            medium.aside.remove(&name);
+        }
+        verdict.answer.map_or(Ok(()), |error| Err(fail(error)))
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ids::ObjectId;
-    use std::io::ErrorKind;
-
-    const FIRST: ObjectName = ObjectName::pack(ObjectId::new([1; 32]));
-    const SECOND: ObjectName = ObjectName::pack(ObjectId::new([2; 32]));
-
-    /// Each fault at a put and at a delete: what it answers, what it leaves, and whether the process lives.
-    #[test]
-    fn each_fault_does_what_the_contract_says() {
-        for (fault, done, dies) in [
-            (Fault::Error, false, false),
-            (Fault::ErrorAfter, true, false),
-            (Fault::Crash, false, true),
-            (Fault::CrashAfter, true, true),
-        ] {
-            let storage = SimStorage::new();
-            storage.fail_at(1, fault);
-            storage.fail_at(2, fault);
-            storage.put(FIRST, &[b"1"]).unwrap();
-            assert!(storage.put(SECOND, &[b"2"]).unwrap_err().io_kind().is_some(), "{fault:?}");
-            assert_eq!(storage.peek(SECOND).is_some(), done, "{fault:?}");
-            assert_eq!(storage.is_crashed(), dies, "{fault:?}");
-            if dies {
-                let before = (storage.operations(), storage.writes());
-                assert!(storage.get(FIRST, 9).unwrap_err().io_kind().is_some());
-                assert!(storage.get_range(FIRST, 0, &mut []).unwrap_err().io_kind().is_some());
-                assert!(storage.size(FIRST).unwrap_err().io_kind().is_some());
-                assert!(storage.list(ObjectKind::Pack).unwrap_err().io_kind().is_some());
-                assert!(storage.clone().put(FIRST, &[]).unwrap_err().io_kind().is_some());
-                assert!(storage.delete(FIRST).unwrap_err().io_kind().is_some());
-                assert_eq!((storage.operations(), storage.writes()), before, "a dead process reached the storage");
-                assert_eq!(storage.another_process().get(FIRST, 9).unwrap(), b"1");
-                storage.restart();
-            }
-            storage.delete(FIRST).unwrap_err();
-            assert_eq!(storage.peek(FIRST).is_none(), done, "{fault:?}");
-            storage.restart();
-            // The faults are spent.
-            let expected = if done { Put::AlreadyThere } else { Put::Stored };
-            assert_eq!(storage.put(SECOND, &[b"2"]).unwrap(), expected);
-            storage.delete(FIRST).unwrap();
-            assert_eq!(storage.objects().into_iter().collect::<Vec<_>>(), [(SECOND, b"2".to_vec())]);
-        }
-    }
-
-    #[test]
-    fn a_full_medium_takes_nothing_new_until_it_is_freed() {
-        let storage = SimStorage::new();
-        storage.put(FIRST, &[b"1"]).unwrap();
-        storage.fail_at(1, Fault::Full);
-        for process in [&storage, &storage.another_process()] {
-            assert_eq!(process.put(SECOND, &[]).unwrap_err().io_kind(), Some(ErrorKind::StorageFull));
-        }
-        assert_eq!(storage.put(FIRST, &[]).unwrap(), Put::AlreadyThere);
-        assert_eq!(storage.get(FIRST, 9).unwrap(), b"1");
-        storage.delete(FIRST).unwrap();
-        assert!(storage.put(FIRST, &[]).is_err());
-        storage.free();
-        assert_eq!(storage.put(SECOND, &[b"2"]).unwrap(), Put::Stored);
-    }
-
-    #[test]
-    fn an_unreadable_object_is_there_but_cannot_be_read() {
-        let storage = SimStorage::from_objects([(FIRST, b"1".to_vec()), (SECOND, b"2".to_vec())]);
-        storage.fail_reads(FIRST);
-        for error in [storage.get(FIRST, 9).unwrap_err(), storage.get_range(FIRST, 0, &mut []).unwrap_err()] {
-            assert!(error.io_kind().is_some() && !error.is_not_found());
-        }
-        assert_eq!(storage.size(FIRST).unwrap(), 1);
-        assert_eq!(storage.list(ObjectKind::Pack).unwrap().len(), 2);
-        assert_eq!(storage.put(FIRST, &[]).unwrap(), Put::AlreadyThere);
-        assert_eq!(storage.get(SECOND, 9).unwrap(), b"2");
-        storage.heal_reads(FIRST);
-        assert_eq!(storage.get(FIRST, 9).unwrap(), b"1");
-    }
-
-    #[test]
-    fn a_read_only_process_reads_and_every_write_of_it_fails() {
-        let storage = SimStorage::from_objects([(FIRST, b"1".to_vec())]);
-        storage.set_read_only(true);
-        for error in [
-            storage.put(FIRST, &[]).unwrap_err(),
-            storage.put(SECOND, &[]).unwrap_err(),
-            storage.delete(FIRST).unwrap_err(),
-            storage.delete(SECOND).unwrap_err(),
-        ] {
-            assert_eq!(error.io_kind(), Some(ErrorKind::ReadOnlyFilesystem));
-        }
-        assert_eq!(storage.get(FIRST, 9).unwrap(), b"1");
-        assert_eq!(storage.another_process().put(SECOND, &[]).unwrap(), Put::Stored);
-    }
-
-    #[test]
-    fn operations_are_recorded_in_order_and_damage_is_not() {
-        let storage = SimStorage::new();
-        storage.put(FIRST, &[b"123"]).unwrap();
-        storage.put(FIRST, &[b"4"]).unwrap();
-        storage.overwrite(SECOND, b"damaged".to_vec());
-        assert_eq!(storage.names(ObjectKind::Pack), [FIRST, SECOND]);
-        assert_eq!(storage.remove(SECOND), Some(b"damaged".to_vec()));
-        storage.get(SECOND, 1).unwrap_err();
-        storage.get_range(FIRST, 1, &mut [0; 2]).unwrap();
-        storage.size(FIRST).unwrap();
-        storage.list(ObjectKind::Key).unwrap();
-        storage.delete(FIRST).unwrap();
-        let expected = [
-            Operation::Put(FIRST),
-            Operation::Put(FIRST),
-            Operation::Get(SECOND),
-            Operation::GetRange { name: FIRST, start: 1, length: 2 },
-            Operation::Size(FIRST),
-            Operation::List(ObjectKind::Key),
-            Operation::Delete(FIRST),
-        ];
-        assert_eq!(storage.operations(), expected);
-        assert_eq!(storage.writes(), 3);
-        assert_eq!(storage.operations().iter().filter(|operation| operation.is_write()).count(), 3);
-        storage.forget_operations();
-        assert_eq!((storage.operations(), storage.writes()), (vec![], 3));
-    }
-}
+mod tests;

@@ -15,6 +15,7 @@ mod manifest;
 mod pipeline;
 mod plan;
 mod reading;
+mod scan;
 mod store;
 
 use crate::disk::{Extent, ReadAt};
@@ -28,8 +29,10 @@ use crate::repo::snapshots;
 use known::Known;
 use pipeline::Pipeline;
 pub use plan::BackupPlan;
+pub(super) use scan::{Content, ScannedChunk, scan};
 use std::time::Instant;
 use store::PackStore;
+pub(super) use store::store_chunks;
 
 /// What a snapshot is to say of itself.
 #[derive(Debug, Clone)]

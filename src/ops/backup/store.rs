@@ -200,3 +200,26 @@ pub(super) fn publish_adopted(store: &ChunkStore) -> Result<usize, OpsError> {
     store.index.insert_segment(id, &segment)?;
     Ok(segment.packs.len())
 }
+
+/// Takes a sealed chunk for a pack of this kind.
+pub(in crate::ops) type TakeChunk<'a> = dyn FnMut(PackKind, PackEntry, &[u8]) -> Result<(), OpsError> + 'a;
+
+/// Stores chunks in new packs, and publishes the segments that list them. Gives the packs and bytes that were written.
+///
+/// # Errors
+/// What `feed` returns; [`OpsError::Repo`]. What was stored is then there all the same, and harms nothing.
+pub(in crate::ops) fn store_chunks(
+    store: &ChunkStore,
+    feed: impl FnOnce(&mut TakeChunk<'_>) -> Result<(), OpsError>,
+) -> Result<(u64, u64), OpsError> {
+    let known = Known::new(store.index.clone());
+    let (mut packs, writer) = PackStore::new(store, &known);
+    std::thread::scope(|scope| {
+        scope.spawn(move || write_packs(store, &writer));
+        let fed = feed(&mut |kind, entry, sealed| packs.add(kind, entry, sealed));
+        let finished = fed.and_then(|()| packs.finish());
+        packs.hang_up();
+        finished
+    })?;
+    Ok((packs.packs_written, packs.bytes_stored))
+}

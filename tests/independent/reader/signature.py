@@ -19,7 +19,7 @@ MAKER_INFO = b"sheaf v1 maker"
 SNAPSHOT = b"sheaf v1 signature: snapshot"
 SEGMENT = b"sheaf v1 signature: index segment"
 ENTRY = b"sheaf v1 signature: audit entry"
-MAKERS = {SNAPSHOT: ("depositor", "owner", "admin"), SEGMENT: ("depositor", "owner", "admin"), ENTRY: ROLES}
+MAKERS = {SNAPSHOT: ("depositor", "owner", "admin"), SEGMENT: ("depositor", "owner", "operator", "admin"), ENTRY: ROLES}
 
 
 @dataclass(frozen=True)
