@@ -69,6 +69,8 @@ pub(crate) enum Command {
     ServeNbd(ServeNbd),
     /// Prove that the repository is sound
     Check(Check),
+    /// Mend what is damaged, from what is left of it and from disks that still have it; show what stays lost
+    Repair(Repair),
     /// Show who did what
     Audit(Audit),
     /// Show, make, protect and take away keys
@@ -208,6 +210,12 @@ pub(crate) struct Restore {
     /// Read the target back and compare
     #[arg(long)]
     pub verify: bool,
+    /// Go on where the repository has lost something: zeros stand in its place, and what is lost is listed
+    #[arg(long)]
+    pub allow_damaged: bool,
+    /// Write what is lost to this file, a run of the disk a line: where it begins and how long it is, in bytes
+    #[arg(long, value_name = "FILE", requires = "allow_damaged")]
+    pub lost_list: Option<PathBuf>,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -331,6 +339,20 @@ pub(crate) struct Check {
     /// Also read packs and open every chunk; with N% only that share, chosen anew each time
     #[arg(long, value_name = "N%", num_args = 0..=1, require_equals = true, default_missing_value = "100%", value_parser = percent)]
     pub read_data: Option<u8>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Repair {
+    /// A disk, a disk image or a VHD or VHDX file that may still have what is missing, such as the stick itself; may be given several
+    /// times
+    #[arg(long = "from", value_name = "DISK")]
+    pub from: Vec<PathBuf>,
+    /// Only show what would be done
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Delete for good what an earlier repair moved aside
+    #[arg(long)]
+    pub delete_damaged: bool,
 }
 
 /// Reads bytes with an optional K or M.

@@ -127,6 +127,8 @@ const fn name(phase: Phase) -> &'static str {
         Phase::CheckStructure => "check-structure",
         Phase::CheckData => "check-data",
         Phase::Extract => "extract",
+        Phase::Search => "search",
+        Phase::Repair => "repair",
         _ => "work",
     }
 }
@@ -141,12 +143,14 @@ const fn title(phase: Phase) -> &'static str {
         Phase::CheckStructure => "Checking snapshots",
         Phase::CheckData => "Reading packs",
         Phase::Extract => "Extracting",
+        Phase::Search => "Looking for missing chunks",
+        Phase::Repair => "Repairing",
         _ => "Working",
     }
 }
 
 const fn counts_bytes(phase: Phase) -> bool {
-    matches!(phase, Phase::Backup | Phase::Restore | Phase::Verify | Phase::CheckData | Phase::Extract)
+    matches!(phase, Phase::Backup | Phase::Restore | Phase::Verify | Phase::CheckData | Phase::Extract | Phase::Search)
 }
 
 fn bar(phase: Phase, total: Option<u64>) -> ProgressBar {

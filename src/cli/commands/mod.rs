@@ -12,9 +12,11 @@ mod find;
 mod init;
 mod key;
 mod look;
+mod losses;
 mod ls;
 #[cfg(target_os = "linux")]
 mod mount;
+mod repair;
 mod restore;
 mod serve_nbd;
 mod snapshots;
@@ -50,6 +52,7 @@ fn dispatch(context: &Context, command: Command) -> Result<u8, Failure> {
         Command::ServeNbd(args) => serve_nbd::run(context, &args),
         Command::Audit(args) => audit::run(context, &args),
         Command::Check(args) => check::run(context, &args),
+        Command::Repair(args) => repair::run(context, &args),
         Command::Key(args) => key::run(context, args.action),
         Command::Stats(args) => stats::run(context, &args),
         Command::Cache(args) => cache::run(context, args.action),
