@@ -69,7 +69,7 @@ pub(crate) enum Command {
     ServeNbd(ServeNbd),
     /// Prove that the repository is sound
     Check(Check),
-    /// Mend what is damaged, from what is left of it and from disks that still have it; show what stays lost
+    /// Mend what is damaged, from what is left of it and from disks that still have it; show what stays lost. While no backup runs
     Repair(Repair),
     /// Show who did what
     Audit(Audit),

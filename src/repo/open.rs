@@ -119,6 +119,9 @@ impl Repository {
         // An `init` that died leaves a bundle of a repository that has nothing else.
         if configs.len() > 1 {
             configs.retain(|(config, _)| owns_something(&*storage, config.repository));
+            if configs.is_empty() {
+                return Err(RepoError::ConfigMissing { place: storage.place() });
+            }
         }
         match (configs.pop(), configs.is_empty(), wrong) {
             (Some((config, config_bytes)), true, _) => {

@@ -28,6 +28,7 @@ mod model;
 #[allow(dead_code, reason = "shared with the tests of NTFS, which use all of it")]
 mod ntfs;
 mod passwords;
+mod repair;
 mod roles;
 mod served;
 mod snapshots;
@@ -42,7 +43,7 @@ use std::process::Stdio;
 use support::{Run, World, noise};
 
 /// Every command, as `--help` lists them.
-const COMMANDS: [&str; 19] = [
+const COMMANDS: [&str; 20] = [
     "init",
     "backup",
     "snapshots",
@@ -55,6 +56,7 @@ const COMMANDS: [&str; 19] = [
     "mount",
     "serve-nbd",
     "check",
+    "repair",
     "audit",
     "key",
     "stats",

@@ -83,12 +83,13 @@ pub(crate) fn run(context: &Context, args: &Repair) -> Result<u8, Failure> {
         show_plan(context, &plan);
         let mut document = begun(&plan);
         if args.dry_run {
-            document.broken = plan.broken(cancel)?.iter().map(broken_row).collect();
+            let broken = plan.broken(cancel)?;
+            document.broken = broken.iter().map(broken_row).collect();
             document.ok = plan.findings.is_empty();
             if context.global.json {
                 output::json(&document);
             } else {
-                show_broken(context, &plan.broken(cancel)?);
+                show_broken(context, &broken);
                 context.say("Nothing was changed.");
             }
             return Ok(if document.ok { DONE } else { DAMAGE });

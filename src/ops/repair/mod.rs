@@ -6,6 +6,8 @@
 //!   is good, and that a snapshot needs, is durable elsewhere.
 //! - Each step leaves the repository no worse, so that a repair that was interrupted is begun again.
 //! - Only bytes that were proven are written: chunks by their keys, objects by their names.
+//! - What snapshots need is known from snapshots. A backup that runs meanwhile may count on a chunk of a damaged pack that no snapshot needs
+//!   yet, and then finds it gone: repairs are made when no backup runs. One that commits in between is seen, and ends the repair.
 //! - A snapshot that stays broken is not touched, and needs no mark: once the damaged packs are aside, what it needs and nobody has is
 //!   seen from its reference list and the index alone, by every check. A mark could only be older than what it says. When its stick is
 //!   backed up again, or a disk is found that still has the chunks, it is whole again without a mark to take away.
