@@ -69,7 +69,10 @@ pub(crate) enum Command {
     ServeNbd(ServeNbd),
     /// Prove that the repository is sound
     Check(Check),
-    /// Mend what is damaged, from what is left of it and from disks that still have it; show what stays lost. While no backup runs
+    /// Mend what is damaged, and show what stays lost
+    ///
+    /// What is damaged is mended from what is left of it, and from disks that still have it; nothing is deleted, and what is damaged
+    /// is moved aside. To be run while no backup runs.
     Repair(Repair),
     /// Show who did what
     Audit(Audit),
