@@ -4,6 +4,7 @@
 //! - A name is a kind and, for all but the config, 32 bytes of id. Every other file in a repository's folder
 //!   is not ours and is left alone.
 //! - The name of an object that has an id is the BLAKE3 of its bytes.
+//! - What was moved aside has a name of its own kind, an [`AsideName`], which is no object's.
 
 use crate::ids::ObjectId;
 
@@ -141,9 +142,79 @@ impl std::fmt::Display for ObjectName {
     }
 }
 
+/// The name of an object that was moved aside: out of the way of readers, and kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AsideName {
+    /// The name that it had.
+    pub object: ObjectName,
+    /// Tells objects apart that had one name, counted from 1.
+    pub number: u32,
+}
+
+impl AsideName {
+    /// The folder of all of them.
+    pub const FOLDER: &'static str = "damaged";
+
+    /// The path below the repository, with `/` between its parts.
+    pub fn path(self) -> String {
+        format!("{}/{}", Self::FOLDER, self.file_name())
+    }
+
+    /// The last part of the path.
+    pub fn file_name(self) -> String {
+        let folder = self.object.kind.folder();
+        match self.object.id {
+            None => format!("{folder}-{}", self.number),
+            Some(id) => format!("{folder}-{id}-{}", self.number),
+        }
+    }
+
+    /// Reads the last part of a path; `None` for whatever is not exactly that.
+    pub fn parse(file_name: &str) -> Option<Self> {
+        let (object, digits) = file_name.rsplit_once('-')?;
+        let number: u32 = digits.parse().ok().filter(|number: &u32| *number > 0 && number.to_string() == digits)?;
+        if object == ObjectKind::Config.folder() {
+            return Some(Self { object: ObjectName::CONFIG, number });
+        }
+        let (folder, id) = object.split_once('-')?;
+        let kind = ObjectKind::ALL.into_iter().find(|kind| kind.folder() == folder && *kind != ObjectKind::Config)?;
+        ObjectId::parse(id).ok().map(|id| Self { object: ObjectName::new(kind, id), number })
+    }
+}
+
+impl std::fmt::Display for AsideName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.path())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_of_what_lies_aside_parse_back_and_are_no_objects() {
+        let id = ObjectId::new([0xab; 32]);
+        for kind in ObjectKind::ALL {
+            for number in [1, 2, 10, u32::MAX] {
+                let name = AsideName { object: ObjectName::new(kind, id), number };
+                assert_eq!(AsideName::parse(&name.file_name()), Some(name));
+                assert_eq!(ObjectName::parse(&name.path()), None);
+            }
+        }
+        for stranger in [
+            "",
+            "config",
+            "config-0",
+            "config-01",
+            "config-+1",
+            "packs-1",
+            &format!("packs-{id}"),
+            &format!("other-{id}-1"),
+        ] {
+            assert_eq!(AsideName::parse(stranger), None, "{stranger}");
+        }
+    }
 
     #[test]
     fn every_name_parses_back_and_strangers_do_not() {

@@ -17,7 +17,7 @@ use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
 use sheaf::ids::ObjectId;
-use sheaf::names::{ObjectKind, ObjectName};
+use sheaf::names::{AsideName, ObjectKind, ObjectName};
 use sheaf::storage::clock::{ManualClock, Pauses};
 use sheaf::storage::limited::{Limited, Limits};
 use sheaf::storage::local::LocalStorage;
@@ -90,6 +90,34 @@ fn what_was_put_is_read_listed_measured_and_deleted() {
             let mut whole = [0; 5];
             storage.get_range(name, 0, &mut whole).unwrap();
             assert_eq!(&whole, b"again");
+        }
+    });
+}
+
+#[test]
+fn what_is_moved_aside_is_no_object_any_more_and_is_kept_until_it_is_deleted() {
+    on_every_backend(|storage| {
+        assert_eq!(storage.list_aside().unwrap(), []);
+        for name in one_of_each() {
+            assert_eq!(storage.set_aside(name).unwrap(), None, "{name} is not there");
+            storage.put(name, &[b"first"]).unwrap();
+            assert_eq!(storage.get_range(name, 0, &mut [0; 5]).map_err(|error| error.to_string()), Ok(()));
+            let aside = |number| AsideName { object: name, number };
+            assert_eq!(storage.set_aside(name).unwrap(), Some(aside(1)), "{name}");
+            assert!(storage.get(name, 9).unwrap_err().is_not_found());
+            assert!(storage.get_range(name, 0, &mut [0; 5]).unwrap_err().is_not_found());
+            assert_eq!(storage.list(name.kind()).unwrap(), []);
+            assert_eq!(storage.put(name, &[b"second one"]).unwrap(), Put::Stored);
+            assert_eq!(storage.get(name, 99).unwrap(), b"second one");
+            assert_eq!(storage.set_aside(name).unwrap(), Some(aside(2)));
+            let ours = || {
+                let all = storage.list_aside().unwrap();
+                all.into_iter().filter(|(aside, _)| aside.object == name).collect::<Vec<_>>()
+            };
+            assert_eq!(ours(), [(aside(1), 5), (aside(2), 10)]);
+            storage.delete_aside(aside(1)).unwrap();
+            storage.delete_aside(aside(1)).unwrap();
+            assert_eq!(ours(), [(aside(2), 10)]);
         }
     });
 }

@@ -10,7 +10,7 @@ mod common;
 use common::sources::noise;
 use common::{Fixture, chain};
 use sheaf::format::session::SessionKind;
-use sheaf::names::{ObjectKind, ObjectName};
+use sheaf::names::{AsideName, ObjectKind, ObjectName};
 use sheaf::ops::check::Depth;
 use sheaf::ops::monitor::Silent;
 use sheaf::ops::session::prepare;
@@ -68,6 +68,18 @@ impl Storage for Interposed {
 
     fn delete(&self, name: ObjectName) -> Result<(), StorageError> {
         self.inner.delete(name)
+    }
+
+    fn set_aside(&self, name: ObjectName) -> Result<Option<AsideName>, StorageError> {
+        self.inner.set_aside(name)
+    }
+
+    fn list_aside(&self) -> Result<Vec<(AsideName, u64)>, StorageError> {
+        self.inner.list_aside()
+    }
+
+    fn delete_aside(&self, name: AsideName) -> Result<(), StorageError> {
+        self.inner.delete_aside(name)
     }
 }
 

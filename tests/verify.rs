@@ -56,6 +56,7 @@ fn restore(fixture: &Fixture, target: &Path, at: Option<u64>) -> Result<bool, Op
         block_size: None,
         force: false,
         verify: true,
+        allow_damaged: false,
     };
     let plan = RestorePlan::make(&snapshot, request)?;
     let report = plan.apply(&snapshot, &Spoiler { partial: partial.into(), at }, &Cancel::default())?;

@@ -2,6 +2,7 @@
 
 use super::forget_args::{Forget, Pin, Prune};
 use super::key_args::Key;
+use super::repair_args::Repair;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use std::num::NonZeroU64;
@@ -85,6 +86,11 @@ pub(crate) enum Command {
     Pin(Pin),
     /// Give back the space of what no snapshot needs
     Prune(Prune),
+    /// Mend what is damaged, and show what stays lost
+    ///
+    /// What is damaged is mended from what is left of it, and from disks that still have it; nothing is deleted, and what is damaged
+    /// is moved aside. To be run while no backup runs.
+    Repair(Repair),
     /// Show who did what
     Audit(Audit),
     /// Show, make, protect and take away keys
@@ -230,6 +236,12 @@ pub(crate) struct Restore {
     /// Read the target back and compare
     #[arg(long)]
     pub verify: bool,
+    /// Go on where the repository has lost something: zeros stand in its place, and what is lost is listed
+    #[arg(long)]
+    pub allow_damaged: bool,
+    /// Write what is lost to this file, a run of the disk a line: where it begins and how long it is, in bytes
+    #[arg(long, value_name = "FILE", requires = "allow_damaged")]
+    pub lost_list: Option<PathBuf>,
 }
 
 #[derive(Debug, ClapArgs)]

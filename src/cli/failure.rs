@@ -92,6 +92,9 @@ impl From<OpsError> for Failure {
                 FAILED,
                 Some("nothing was stored; --source-format raw backs the file up as it stands, without a look into it"),
             ),
+            OpsError::RepositoryChanged { .. } => {
+                (FAILED, Some("nothing is lost; run the same command again, which makes a new plan"))
+            }
             OpsError::Container { .. } => {
                 (FAILED, Some("nothing was written; --format vhdx holds up to 64 TiB, and --format raw any size"))
             }
@@ -162,7 +165,7 @@ fn repo(error: &RepoError) -> (u8, Option<&'static str>) {
         RepoError::LastAdmin { .. } => (FAILED, Some("make another key of role admin first")),
         RepoError::AlreadyExists { .. } => (FAILED, Some("choose another folder, or use the repository that is there")),
         RepoError::ConfigMissing { .. } | RepoError::ConfigChanged => {
-            (FAILED, Some("put the file `config` back from a copy of the repository; everything else is still there"))
+            (FAILED, Some("`sheaf repair` puts it back from a key bundle; everything else is still there"))
         }
         RepoError::NoUsableKey { .. } => (
             FAILED,
@@ -175,9 +178,13 @@ fn repo(error: &RepoError) -> (u8, Option<&'static str>) {
                 "--cache-dir puts it where there is room and it can be written to; `sheaf cache remove` removes a broken one",
             ),
         ),
-        error if error.is_damage() => {
-            (FAILED, Some("`sheaf check --read-data` says what else is damaged, and what is not"))
-        }
+        error if error.is_damage() => (
+            FAILED,
+            Some(
+                "`sheaf check --read-data` says what else is damaged, and what is not; `sheaf repair` mends what can be, and \
+                     `restore --allow-damaged` restores the rest",
+            ),
+        ),
         _ => (FAILED, None),
     }
 }

@@ -16,6 +16,7 @@ mod ledger;
 mod output;
 mod password;
 mod progress;
+mod repair_args;
 
 use clap::Parser;
 use std::process::ExitCode;

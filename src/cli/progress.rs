@@ -129,6 +129,8 @@ const fn name(phase: Phase) -> &'static str {
         Phase::CheckData => "check-data",
         Phase::Extract => "extract",
         Phase::Copy => "copy",
+        Phase::Search => "search",
+        Phase::Repair => "repair",
         _ => "work",
     }
 }
@@ -145,13 +147,15 @@ const fn title(phase: Phase) -> &'static str {
         Phase::CheckData => "Reading packs",
         Phase::Extract => "Extracting",
         Phase::Copy => "Copying",
+        Phase::Search => "Looking for missing chunks",
+        Phase::Repair => "Repairing",
         _ => "Working",
     }
 }
 
 const fn counts_bytes(phase: Phase) -> bool {
-    use Phase::{Backup, CheckData, Copy, Extract, Restore, Verify};
-    matches!(phase, Backup | Restore | Verify | CheckData | Extract | Copy)
+    use Phase::{Backup, CheckData, Copy, Extract, Prune, Restore, Search, Verify};
+    matches!(phase, Backup | Restore | Verify | CheckData | Extract | Copy | Search | Prune)
 }
 
 fn bar(phase: Phase, total: Option<u64>) -> ProgressBar {

@@ -13,9 +13,11 @@ pub mod container;
 pub mod copy;
 pub mod demo;
 pub mod forget;
+pub mod losses;
 pub mod monitor;
 pub mod prune;
 mod references;
+pub mod repair;
 pub mod restore;
 pub mod session;
 pub mod stats;
@@ -185,6 +187,12 @@ pub enum OpsError {
     CopyIntoItself {
         /// The target.
         place: String,
+    },
+    /// A plan was made for a repository that was another one then.
+    #[error("the repository is not what it was when the repair was planned: {what}")]
+    RepositoryChanged {
+        /// What is new or gone.
+        what: String,
     },
     /// Somebody asked to stop.
     #[error("interrupted")]

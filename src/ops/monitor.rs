@@ -22,6 +22,10 @@ pub enum Phase {
     CheckStructure,
     /// Reading packs.
     CheckData,
+    /// Looking for missing chunks on a disk.
+    Search,
+    /// Storing what was found, and moving aside what is damaged.
+    Repair,
     /// Writing files.
     Extract,
     /// Taking away what nobody needs.

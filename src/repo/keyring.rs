@@ -34,8 +34,10 @@ pub enum Action {
     ReadSnapshots,
     /// See which snapshots there are.
     ListSnapshots,
-    /// Say in the index which packs hold what.
+    /// Say in the index which packs hold which chunks.
     ListPacks,
+    /// Mend what is damaged, and move it aside.
+    Repair,
     /// Take away what no snapshot needs.
     Prune,
     /// See all snapshots and what they need, as checking and counting does, and the keys that there are.
@@ -58,7 +60,8 @@ impl Action {
             Self::Store => "back up",
             Self::ReadSnapshots => "read what is in snapshots",
             Self::ListSnapshots => "list snapshots",
-            Self::ListPacks => "add to the index",
+            Self::ListPacks => "list packs in the index",
+            Self::Repair => "repair the repository",
             Self::Prune => "prune",
             Self::KeepRepository => "see all snapshots, and the keys that there are",
             Self::ForgetSnapshots => "forget snapshots",
@@ -76,7 +79,7 @@ impl Action {
             Self::ReadSnapshots => &[Role::Owner, Role::Admin],
             Self::ListSnapshots => &[Role::Owner, Role::Operator, Role::Auditor, Role::Admin],
             Self::ListPacks => &[Role::Depositor, Role::Owner, Role::Operator, Role::Admin],
-            Self::Prune => &[Role::Operator, Role::Admin],
+            Self::Repair | Self::Prune => &[Role::Operator, Role::Admin],
             Self::KeepRepository => &[Role::Operator, Role::Auditor, Role::Admin],
             Self::ForgetSnapshots => &[Role::Operator, Role::Admin],
             Self::PinSnapshots => &[Role::Owner, Role::Operator, Role::Admin],
@@ -187,8 +190,8 @@ impl KeyRing {
             Action::Store => newest.dedup.is_some() && !self.recipients.is_empty(),
             Action::ReadSnapshots => newest.private.is_some() && newest.dedup.is_some(),
             Action::ListSnapshots => newest.catalog.is_some() || newest.private.is_some(),
-            Action::ListPacks => self.role() != Role::Auditor,
-            Action::Prune => newest.catalog.is_some() && matches!(self.role(), Role::Operator | Role::Admin),
+            Action::ListPacks => Action::ListPacks.roles().contains(&self.role()),
+            Action::Repair | Action::Prune => newest.catalog.is_some() && action.roles().contains(&self.role()),
             Action::KeepRepository => newest.catalog.is_some(),
             // No secret lets objects be deleted: it is the word of a key of such a role in the log that makes it right.
             Action::ForgetSnapshots | Action::PinSnapshots => action.roles().contains(&self.role()),
@@ -240,6 +243,15 @@ impl KeyRing {
             Domain::Data => self.newest().dedup.as_ref().ok_or_else(|| self.lacks(Action::ReadSnapshots))?,
         };
         Ok(derive::chunk_key(secret, plain))
+    }
+
+    /// The keys that the chunk with this content has in each epoch whose secret is there, the newest first, with the number of the epoch.
+    pub fn chunk_keys(&self, domain: Domain, plain: &[u8]) -> impl Iterator<Item = (usize, ChunkKey)> {
+        let secrets = self.epochs.iter().enumerate().filter_map(move |(number, epoch)| match domain {
+            Domain::Reference => Some((number, &epoch.reference)),
+            Domain::Data => epoch.dedup.as_ref().map(|secret| (number, secret)),
+        });
+        secrets.map(move |(number, secret)| (number, derive::chunk_key(secret, plain)))
     }
 
     /// Says whether this is the key of the chunk with this content, in whatever epoch.

@@ -8,10 +8,12 @@
 use super::bundles::{Credential, Lock, open_bundle, store_bundle};
 use super::keyring::{Action, KeyRing};
 use super::{RepoError, chain};
+use crate::codec::Reader;
 use crate::crypto::password::{Password, PasswordCost};
 use crate::crypto::{CryptoError, derive, random_bytes};
 use crate::format::config::{self, Config, ConfigRecord};
-use crate::format::keys::KeyRecord;
+use crate::format::keys::{self, KeyRecord, SealedBundle};
+use crate::format::object::{HEADER_LENGTH, Header, Magic};
 use crate::ids::RepositoryId;
 use crate::names::{ObjectKind, ObjectName};
 use crate::storage::{Put, Storage};
@@ -96,6 +98,44 @@ impl Repository {
         Ok(LockedRepository { storage, config, config_bytes })
     }
 
+    /// Opens a repository whose config is gone, damaged or another one, with what a key bundle holds of it; nothing is written. The
+    /// keys that are used are chosen as [`LockedRepository::unlock_for`] chooses them.
+    ///
+    /// # Errors
+    /// [`RepoError::NoUsableKey`] where no bundle can be read; [`RepoError::ConfigMissing`] where this password or key opens none that
+    /// holds a config; as [`LockedRepository::unlock_for`].
+    pub fn recover(storage: Arc<dyn Storage>, credential: &Credential, action: Action) -> Result<Self, RepoError> {
+        let mut configs: Vec<(Config, Vec<u8>)> = Vec::new();
+        let (mut wrong, mut problems) = (None, Vec::new());
+        for listed in storage.list(ObjectKind::Key)? {
+            match config_of(&*storage, listed.name, credential) {
+                Ok(Some(found)) if configs.iter().all(|(_, bytes)| *bytes != found.1) => configs.push(found),
+                Ok(_) => {}
+                Err(error @ RepoError::Sealed { source: CryptoError::Authentication, .. }) => wrong = Some(error),
+                Err(error) if error.is_damage() => problems.push(chain(&error)),
+                Err(error) => return Err(error),
+            }
+        }
+        // An `init` that died leaves a bundle of a repository that has nothing else.
+        if configs.len() > 1 {
+            configs.retain(|(config, _)| owns_something(&*storage, config.repository));
+            if configs.is_empty() {
+                return Err(RepoError::ConfigMissing { place: storage.place() });
+            }
+        }
+        match (configs.pop(), configs.is_empty(), wrong) {
+            (Some((config, config_bytes)), true, _) => {
+                LockedRepository { storage, config, config_bytes }.unlock_for(credential, action)
+            }
+            (None, _, Some(_)) => Err(RepoError::WrongPassword { tried: 1, unusable: problems }),
+            (None, ..) if !problems.is_empty() => {
+                Err(RepoError::NoUsableKey { place: storage.place(), problems: problems.join("; ") })
+            }
+            (Some(_), false, _) => Err(RepoError::ConfigChanged),
+            (None, ..) => Err(RepoError::ConfigMissing { place: storage.place() }),
+        }
+    }
+
     /// Where the objects lie.
     pub fn storage(&self) -> &Arc<dyn Storage> {
         &self.storage
@@ -141,6 +181,34 @@ impl Repository {
     pub fn check_owner(&self, name: ObjectName, found: RepositoryId) -> Result<(), RepoError> {
         check_owner(name, self.id(), found)
     }
+}
+
+/// The config that a bundle holds; `None` where the credential is not for it.
+fn config_of(
+    storage: &dyn Storage,
+    name: ObjectName,
+    credential: &Credential,
+) -> Result<Option<(Config, Vec<u8>)>, RepoError> {
+    let malformed = |source| RepoError::Malformed { name, source };
+    let bytes = get_named(storage, name, keys::MAX_LENGTH as u64)?;
+    let owner = SealedBundle::decode(&bytes).map_err(malformed)?.repository;
+    let Some(record) = open_bundle(storage, name, owner, credential)? else { return Ok(None) };
+    let config = Config::decode(&record.config).map_err(malformed)?;
+    check_owner(name, owner, config.repository)?;
+    Ok(Some((config, record.config.to_vec())))
+}
+
+/// True where a pack, segment or snapshot says that it is of this repository.
+fn owns_something(storage: &dyn Storage, repository: RepositoryId) -> bool {
+    let kinds =
+        [(ObjectKind::Snapshot, Magic::Snapshot), (ObjectKind::Index, Magic::Index), (ObjectKind::Pack, Magic::Pack)];
+    kinds.into_iter().any(|(kind, magic)| {
+        storage.list(kind).unwrap_or_default().iter().any(|listed| {
+            let mut header = [0; HEADER_LENGTH];
+            storage.get_range(listed.name, 0, &mut header).is_ok()
+                && Header::decode(magic, &mut Reader::new(&header)).is_ok_and(|header| header.repository == repository)
+        })
+    })
 }
 
 pub(super) fn check_owner(name: ObjectName, expected: RepositoryId, found: RepositoryId) -> Result<(), RepoError> {

@@ -110,6 +110,8 @@ pub struct ReadSession {
     sealed: Vec<u8>,
     /// True where it has not looked again yet, and may.
     looks_again: bool,
+    /// Whether an error of a chunk that is missing names the pack that held it.
+    names_holders: bool,
 }
 
 impl ReadSession {
@@ -121,7 +123,15 @@ impl ReadSession {
             unpacker: Decompressor::new()?,
             sealed: Vec::new(),
             looks_again: false,
+            names_holders: true,
         })
+    }
+
+    /// The same, for reading on where much is missing: errors do not name the packs that held it, which costs a look at all segments
+    /// each time.
+    #[must_use]
+    pub fn expecting_losses(self) -> Self {
+        Self { names_holders: false, ..self }
     }
 
     /// Where a chunk lies.
@@ -151,7 +161,7 @@ impl ReadSession {
             located = self.locate(id);
         }
         located.map_err(|error| match error {
-            RepoError::ChunkMissing { id, .. } => {
+            RepoError::ChunkMissing { id, .. } if self.names_holders => {
                 RepoError::ChunkMissing { id, pack: segments::holder(&self.repository, &id) }
             }
             error => error,

@@ -9,6 +9,7 @@ use super::RepoError;
 use crate::format::FormatError;
 use crate::format::tree::{MAX_DEPTH, MAX_ENTRIES, MIN_ENTRIES, TreeEntry, TreeNode, TreeRoot};
 use crate::ids::ChunkKey;
+use std::ops::Range;
 
 /// Builds a tree from its entries in order.
 #[derive(Debug, Default)]
@@ -104,6 +105,20 @@ pub struct Leaf {
     pub entry: TreeEntry,
 }
 
+/// What is found at a position of a sequence.
+#[derive(Debug)]
+pub enum Reached {
+    /// The chunk that holds it.
+    Leaf(Leaf),
+    /// A node on the way is damaged or missing, so that nothing is known of these bytes of the sequence.
+    Gap {
+        /// All bytes below the node.
+        range: Range<u64>,
+        /// What is wrong with it.
+        error: RepoError,
+    },
+}
+
 /// What a cursor needs of a store: the content of a node. The second argument is what it is for.
 pub trait NodeSource {
     /// The verified content of the chunk with this key.
@@ -163,12 +178,28 @@ impl<S: NodeSource> TreeCursor<S> {
         position: u64,
         visit: &mut dyn FnMut(&ChunkKey) -> Result<(), RepoError>,
     ) -> Result<Option<Leaf>, RepoError> {
+        match self.reach(position, visit)? {
+            Some(Reached::Leaf(leaf)) => Ok(Some(leaf)),
+            Some(Reached::Gap { error, .. }) => Err(error),
+            None => Ok(None),
+        }
+    }
+
+    /// As [`TreeCursor::leaf_at_with`], but a node that is damaged or missing is no error: the answer says which bytes it hides.
+    ///
+    /// # Errors
+    /// [`RepoError`]: storage that fails in another way, a root that cannot be, and what `visit` returns.
+    pub fn reach(
+        &mut self,
+        position: u64,
+        visit: &mut dyn FnMut(&ChunkKey) -> Result<(), RepoError>,
+    ) -> Result<Option<Reached>, RepoError> {
         if position >= self.root.span {
             return Ok(None);
         }
         let Some(top) = self.root.top().map_err(structure)? else { return Ok(None) };
         if self.root.depth == 0 {
-            return Ok(Some(Leaf { start: 0, entry: top }));
+            return Ok(Some(Reached::Leaf(Leaf { start: 0, entry: top })));
         }
         while self.stack.last().is_some_and(|open| position < open.start || position >= open.end) {
             self.stack.pop();
@@ -179,23 +210,36 @@ impl<S: NodeSource> TreeCursor<S> {
                 Some(open) => {
                     let leaf = open.find(position);
                     if open.node.level == 0 {
-                        return Ok(Some(leaf));
+                        return Ok(Some(Reached::Leaf(leaf)));
                     }
                     (leaf.entry.key.clone(), leaf.start, leaf.entry.span, open.node.level - 1)
                 }
             };
             visit(&key)?;
-            let node = TreeNode::decode(&self.source.node(&key)?, level).map_err(structure)?;
-            if node.span() != span {
-                return Err(structure(FormatError::Field {
-                    structure: "tree node",
-                    field: "sum of spans",
-                    expected: "what its parent says",
-                    found: node.span(),
-                }));
-            }
+            let node = match self.open_node(&key, level, span) {
+                Ok(node) => node,
+                Err(error) if error.is_damage() => {
+                    return Ok(Some(Reached::Gap { range: start..start.saturating_add(span), error }));
+                }
+                Err(error) => return Err(error),
+            };
             self.stack.push(Open { node, start, end: start + span, next: 0, next_start: start });
         }
+    }
+}
+
+impl<S: NodeSource> TreeCursor<S> {
+    fn open_node(&self, key: &ChunkKey, level: u8, span: u64) -> Result<TreeNode, RepoError> {
+        let node = TreeNode::decode(&self.source.node(key)?, level).map_err(structure)?;
+        if node.span() == span {
+            return Ok(node);
+        }
+        Err(structure(FormatError::Field {
+            structure: "tree node",
+            field: "sum of spans",
+            expected: "what its parent says",
+            found: node.span(),
+        }))
     }
 }
 

@@ -6,7 +6,7 @@
 //! - What was read is waited for behind the reading, since nobody knows before how much it will be.
 //! - A put that finds its object there costs nothing.
 
-use crate::names::{ObjectKind, ObjectName};
+use crate::names::{AsideName, ObjectKind, ObjectName};
 use crate::storage::clock::Pauses;
 use crate::storage::{Listed, Put, Storage, StorageError};
 use std::num::NonZeroU64;
@@ -118,6 +118,18 @@ impl Storage for Limited {
 
     fn delete(&self, name: ObjectName) -> Result<(), StorageError> {
         self.inner.delete(name)
+    }
+
+    fn set_aside(&self, name: ObjectName) -> Result<Option<AsideName>, StorageError> {
+        self.inner.set_aside(name)
+    }
+
+    fn list_aside(&self) -> Result<Vec<(AsideName, u64)>, StorageError> {
+        self.inner.list_aside()
+    }
+
+    fn delete_aside(&self, name: AsideName) -> Result<(), StorageError> {
+        self.inner.delete_aside(name)
     }
 }
 

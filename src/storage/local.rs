@@ -12,6 +12,7 @@
 //!   unplugged disk is an error of the system and never "there are no snapshots".
 //! - Files that are not named like an object, and anything that is not a regular file, are left alone and not listed.
 
+mod aside;
 mod open_files;
 mod temporary;
 
@@ -22,7 +23,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::disk::file_read_full_at;
-use crate::names::{ObjectKind, ObjectName};
+use crate::names::{AsideName, ObjectKind, ObjectName};
 use crate::storage::{Listed, Put, Storage, StorageError};
 use open_files::{OpenFile, OpenFiles};
 use temporary::Temporary;
@@ -407,6 +408,18 @@ impl Storage for LocalStorage {
             }
             Err(error) => Err(failed("deleting", &path, error)),
         }
+    }
+
+    fn set_aside(&self, name: ObjectName) -> Result<Option<AsideName>, StorageError> {
+        self.move_aside(name)
+    }
+
+    fn list_aside(&self) -> Result<Vec<(AsideName, u64)>, StorageError> {
+        self.moved_aside()
+    }
+
+    fn delete_aside(&self, name: AsideName) -> Result<(), StorageError> {
+        self.remove_aside(name)
     }
 }
 

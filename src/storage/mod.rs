@@ -4,6 +4,7 @@
 //! - [`Storage::put`] is put-if-absent and all or nothing: when it returns [`Put::Stored`] the object is durable and whole;
 //!   when it fails, or the process dies in it, a listing shows either the whole object or nothing.
 //! - An object never changes. It is read whole or in ranges by several threads and processes at once.
+//! - An object that is moved aside keeps its bytes, under an [`AsideName`]; it is no object any more, and its name is free.
 //! - A listing shows every object whose `put` returned before the listing began, and shows nothing that is
 //!   not an object of ours.
 
@@ -14,7 +15,7 @@ pub mod local;
 pub mod patient;
 pub mod sim;
 
-use crate::names::{ObjectKind, ObjectName};
+use crate::names::{AsideName, ObjectKind, ObjectName};
 use std::io::ErrorKind;
 
 /// Why storage failed.
@@ -204,4 +205,23 @@ pub trait Storage: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// [`StorageError::Io`].
     fn delete(&self, name: ObjectName) -> Result<(), StorageError>;
+
+    /// Moves an object out of the way of readers, in one step, without reading it; it can be put again under its name then. Gives
+    /// where it lies now, or `None` where there is no such object.
+    ///
+    /// # Errors
+    /// [`StorageError::Io`].
+    fn set_aside(&self, name: ObjectName) -> Result<Option<AsideName>, StorageError>;
+
+    /// What was moved aside, sorted by name, with sizes in bytes.
+    ///
+    /// # Errors
+    /// [`StorageError::Io`].
+    fn list_aside(&self) -> Result<Vec<(AsideName, u64)>, StorageError>;
+
+    /// Removes for good what was moved aside; what is not there is fine.
+    ///
+    /// # Errors
+    /// [`StorageError::Io`].
+    fn delete_aside(&self, name: AsideName) -> Result<(), StorageError>;
 }

@@ -14,7 +14,7 @@
 //!   it has the bytes that were put: a lost answer is no failure, and a torn object no success.
 //! - Each wait is told before it begins, and ends when somebody asks to stop.
 
-use crate::names::{ObjectKind, ObjectName};
+use crate::names::{AsideName, ObjectKind, ObjectName};
 use crate::storage::clock::Pauses;
 use crate::storage::{Listed, Put, Storage, StorageError};
 use std::fmt::Display;
@@ -233,6 +233,21 @@ impl Storage for Patient {
     fn delete(&self, name: ObjectName) -> Result<(), StorageError> {
         let task = Task { action: "deleting", object: &name, is_read: false };
         self.attempts(&task, |_| self.inner.delete(name))
+    }
+
+    /// Tried once: a second move could not be told from a first that went through.
+    fn set_aside(&self, name: ObjectName) -> Result<Option<AsideName>, StorageError> {
+        self.inner.set_aside(name)
+    }
+
+    fn list_aside(&self) -> Result<Vec<(AsideName, u64)>, StorageError> {
+        let task = Task { action: "listing", object: &"what lies aside", is_read: false };
+        self.attempts(&task, |_| self.inner.list_aside())
+    }
+
+    fn delete_aside(&self, name: AsideName) -> Result<(), StorageError> {
+        let task = Task { action: "deleting", object: &name, is_read: false };
+        self.attempts(&task, |_| self.inner.delete_aside(name))
     }
 }
 

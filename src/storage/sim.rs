@@ -1,7 +1,7 @@
 //! Storage in memory that fails when it is told to: what tests and simulators of crashes run on.
 //!
 //! A [`SimStorage`] is a handle: one process's way to one medium. Its clones are the same process;
-//! [`SimStorage::another_process`] is another one at the same medium. **Writes** are puts and deletes; a process's writes are
+//! [`SimStorage::another_process`] is another one at the same medium. **Writes** are puts, deletes and moves aside; a process's writes are
 //! numbered from 0 in the order in which they reach the storage, also those that find their object there or fail.
 //!
 //! The faults, each planned for one write of one process with [`SimStorage::fail_at`]:
@@ -19,13 +19,13 @@
 //!   listed, has a size, can be deleted and counts as there for a put.
 //! - [`SimStorage::set_flaky`]: for this process, operations fail as often as that says, counted for each operation (of one kind, at
 //!   one object or range) apart, and then works: so that whoever tries again often enough gets on, whatever order threads run in.
-//! - [`SimStorage::set_read_only`]: this process may not write. Every put and delete fails with `ReadOnlyFilesystem`, also
+//! - [`SimStorage::set_read_only`]: this process may not write. Every write fails with `ReadOnlyFilesystem`, also
 //!   the put of an object that is there, so that a test sees every attempt.
 //!
 //! Always true here:
 //! - No write is ever torn, as the contract of [`Storage`] says: an object is there whole or not at all.
-//! - Faults hit once, at their number; a retry is another write. On a full medium deletes work, and a put of what is there
-//!   says so.
+//! - Faults hit once, at their number; a retry is another write. On a full medium deletes and moves aside work, and a put of
+//!   what is there says so.
 //! - Calls made in one order give one result: there is no clock and no randomness.
 //! - Operations that a crashed process tries never reach the storage: they are neither recorded nor counted.
 
@@ -33,7 +33,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::names::{ObjectKind, ObjectName};
+use crate::names::{AsideName, ObjectKind, ObjectName};
 use crate::storage::{Listed, Put, Storage, StorageError};
 
 /// What goes wrong with a write; the head of this file says what each does.
@@ -86,12 +86,18 @@ pub enum Operation {
     List(ObjectKind),
     /// [`Storage::delete`].
     Delete(ObjectName),
+    /// [`Storage::set_aside`].
+    SetAside(ObjectName),
+    /// [`Storage::list_aside`].
+    ListAside,
+    /// [`Storage::delete_aside`].
+    DeleteAside(AsideName),
 }
 
 impl Operation {
-    /// True for puts and deletes.
+    /// True for puts, deletes and moves aside.
     pub const fn is_write(self) -> bool {
-        matches!(self, Self::Put(_) | Self::Delete(_))
+        matches!(self, Self::Put(_) | Self::Delete(_) | Self::SetAside(_) | Self::DeleteAside(_))
     }
 }
 
@@ -99,6 +105,7 @@ impl Operation {
 #[derive(Default)]
 struct Medium {
     objects: BTreeMap<ObjectName, Vec<u8>>,
+    aside: BTreeMap<AsideName, Vec<u8>>,
     unreadable: BTreeSet<ObjectName>,
     full: bool,
 }
@@ -244,6 +251,11 @@ impl SimStorage {
         self.medium().objects.keys().filter(|name| name.kind() == kind).copied().collect()
     }
 
+    /// A copy of everything that was moved aside. Not recorded.
+    pub fn aside(&self) -> BTreeMap<AsideName, Vec<u8>> {
+        self.medium().aside.clone()
+    }
+
     /// Damages the medium: the object now has these bytes, whether it was there or not. Not recorded, never fails.
     pub fn overwrite(&self, name: ObjectName, bytes: Vec<u8>) {
         self.medium().objects.insert(name, bytes);
@@ -321,6 +333,16 @@ impl Process {
 impl Medium {
     fn find(&self, name: ObjectName) -> Result<&Vec<u8>, StorageError> {
         self.objects.get(&name).ok_or_else(|| StorageError::NotFound { name, place: "memory".to_owned() })
+    }
+
+    /// A bad sector goes with the object that lies on it.
+    fn set_aside(&mut self, name: ObjectName) -> Option<AsideName> {
+        let bytes = self.objects.remove(&name)?;
+        self.unreadable.remove(&name);
+        let aside =
+            (1..).map(|number| AsideName { object: name, number }).find(|aside| !self.aside.contains_key(aside))?;
+        self.aside.insert(aside, bytes);
+        Some(aside)
     }
 
     fn read(&self, name: ObjectName) -> Result<&Vec<u8>, StorageError> {
@@ -403,6 +425,33 @@ impl Storage for SimStorage {
         let verdict = self.begin_write(Operation::Delete(name), &mut medium).map_err(fail)?;
         if verdict.done {
             medium.objects.remove(&name);
+        }
+        verdict.answer.map_or(Ok(()), |error| Err(fail(error)))
+    }
+
+    fn set_aside(&self, name: ObjectName) -> Result<Option<AsideName>, StorageError> {
+        let fail = |error| failed("moving aside", name, error);
+        let mut medium = self.medium();
+        let verdict = self.begin_write(Operation::SetAside(name), &mut medium).map_err(fail)?;
+        let moved = if verdict.done { medium.set_aside(name) } else { None };
+        verdict.answer.map_or(Ok(moved), |error| Err(fail(error)))
+    }
+
+    fn list_aside(&self) -> Result<Vec<(AsideName, u64)>, StorageError> {
+        self.begin_read(Operation::ListAside).map_err(|source| StorageError::Io {
+            action: "listing",
+            place: place_of(&AsideName::FOLDER),
+            source,
+        })?;
+        Ok(self.medium().aside.iter().map(|(name, bytes)| (*name, bytes.len() as u64)).collect())
+    }
+
+    fn delete_aside(&self, name: AsideName) -> Result<(), StorageError> {
+        let fail = |error| failed("deleting", name.object, error);
+        let mut medium = self.medium();
+        let verdict = self.begin_write(Operation::DeleteAside(name), &mut medium).map_err(fail)?;
+        if verdict.done {
+            medium.aside.remove(&name);
         }
         verdict.answer.map_or(Ok(()), |error| Err(fail(error)))
     }

@@ -30,6 +30,7 @@ mod model;
 #[allow(dead_code, reason = "shared with the tests of NTFS, which use all of it")]
 mod ntfs;
 mod passwords;
+mod repair;
 mod roles;
 mod served;
 mod snapshots;
@@ -44,7 +45,7 @@ use std::process::Stdio;
 use support::{Run, World, noise};
 
 /// Every command, as `--help` lists them.
-const COMMANDS: [&str; 23] = [
+const COMMANDS: [&str; 24] = [
     "init",
     "backup",
     "snapshots",
@@ -61,6 +62,7 @@ const COMMANDS: [&str; 23] = [
     "forget",
     "pin",
     "prune",
+    "repair",
     "audit",
     "key",
     "stats",

@@ -20,7 +20,7 @@ const KEEP: &[&str] = &["operator", "auditor", "admin"];
 const MANAGE: &[&str] = &["admin"];
 
 /// Commands with the roles that can, and what a refusal says.
-const TABLE: [(&[&str], &[&str], &str); 29] = [
+const TABLE: [(&[&str], &[&str], &str); 31] = [
     (&["backup", "disk.img", "--stick", "ROLE"], STORE, "cannot back up; one of role depositor, owner or admin can"),
     (&["snapshots"], LIST, "cannot list snapshots; one of role owner, operator, auditor or admin can"),
     (
@@ -42,6 +42,8 @@ const TABLE: [(&[&str], &[&str], &str); 29] = [
         "cannot see all snapshots, and the keys that there are; one of role operator, auditor or admin can",
     ),
     (&["check", "--read-data"], KEEP, "cannot see all snapshots"),
+    (&["repair"], &["operator", "admin"], "cannot repair the repository; one of role operator or admin can"),
+    (&["repair", "--dry-run"], &["operator", "admin"], "cannot repair the repository"),
     (&["stats"], KEEP, "cannot see all snapshots"),
     (&["stats", "--stick", "ana"], KEEP, "cannot see all snapshots"),
     (

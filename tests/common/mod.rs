@@ -250,6 +250,7 @@ impl Fixture {
             block_size: None,
             force: true,
             verify: true,
+            allow_damaged: false,
         };
         let restored = RestorePlan::make(&disk, request)?.apply(&disk, &Silent, &Cancel::default());
         let mut read = vec![0; usize::try_from(disk.size()).expect("a small disk")];

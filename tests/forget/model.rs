@@ -84,6 +84,7 @@ impl Model {
             tags: Vec::new(),
             size: 1,
             references: TreeRoot::EMPTY,
+            origin: None,
             tool: String::new(),
             counts: Counts::default(),
         };

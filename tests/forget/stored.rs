@@ -73,6 +73,7 @@ impl World {
             tags: Vec::new(),
             size: 0,
             references: TreeRoot::EMPTY,
+            origin: None,
             tool: String::new(),
             counts: Counts::default(),
         };

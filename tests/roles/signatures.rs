@@ -51,19 +51,25 @@ fn a_snapshot_names_the_key_that_made_it() {
 /// A key that came by everything that storing takes is still a key that may not.
 #[test]
 fn what_a_key_of_another_role_signs_counts_for_nothing() {
-    let (medium, machine) = with_all_roles();
-    let admin = record(&medium, &machine.repository().expect("opens"), super::common::password());
-    let mut forged = record(&medium, &open(&medium, &word(Role::Operator)), word(Role::Operator));
-    forged.recipients = admin.recipients.clone();
-    forged.dedup_secret = admin.dedup_secret.clone();
-    let made = forger(&medium, &machine, &forged).backup("ana", &noise(2, 50_000)).expect("stored").snapshot;
-    let error = snapshots::read(&machine.repository().expect("opens"), made).expect_err("not an operator's to make");
-    assert!(matches!(&error, RepoError::NotEntitled { role: Role::Operator, label, .. } if label == "operator"));
-    let report = machine.check(Depth::Structure).expect("checks");
-    let kinds: Vec<FindingKind> = report.findings.iter().map(|finding| finding.kind).collect();
-    assert!(kinds.contains(&FindingKind::SnapshotDamaged) && kinds.contains(&FindingKind::IndexDamaged), "{kinds:?}");
-    assert!(report.findings.iter().any(|finding| finding.detail.contains("`operator`")), "{:?}", report.findings);
-    assert!(machine.restore(made).is_err());
+    for forger_role in [Role::Operator, Role::Auditor] {
+        let (medium, machine) = with_all_roles();
+        let admin = record(&medium, &machine.repository().expect("opens"), super::common::password());
+        let mut forged = record(&medium, &open(&medium, &word(forger_role)), word(forger_role));
+        forged.recipients = admin.recipients.clone();
+        forged.dedup_secret = admin.dedup_secret.clone();
+        let made = forger(&medium, &machine, &forged).backup("ana", &noise(2, 50_000)).expect("stored").snapshot;
+        let error = snapshots::read(&machine.repository().expect("opens"), made).expect_err("not theirs to make");
+        let name = forger_role.name();
+        assert!(matches!(&error, RepoError::NotEntitled { role, label, .. } if *role == forger_role && label == name));
+        let report = machine.check(Depth::Structure).expect("checks");
+        let kinds: Vec<FindingKind> = report.findings.iter().map(|finding| finding.kind).collect();
+        assert!(kinds.contains(&FindingKind::SnapshotDamaged), "{kinds:?}");
+        // Operators list packs again when they repair; auditors change nothing.
+        assert_eq!(kinds.contains(&FindingKind::IndexDamaged), forger_role == Role::Auditor, "{kinds:?}");
+        let blamed = format!("`{name}`");
+        assert!(report.findings.iter().any(|finding| finding.detail.contains(&blamed)), "{:?}", report.findings);
+        assert!(machine.restore(made).is_err());
+    }
 }
 
 /// Whoever makes an authority of his own convinces himself alone.

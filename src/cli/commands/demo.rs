@@ -97,6 +97,7 @@ fn demo(context: &Context, folder: &Path) -> Result<(), Failure> {
             block_size: None,
             force: false,
             verify: true,
+            allow_damaged: false,
         };
         RestorePlan::make(&disk, request)?.apply(&disk, &Silent, &context.cancel)?;
         if !same(&target, &folder.join(original)).map_err(failed)? {

@@ -14,11 +14,13 @@ mod forget;
 mod init;
 mod key;
 mod look;
+mod losses;
 mod ls;
 #[cfg(target_os = "linux")]
 mod mount;
 mod pin;
 pub(crate) mod prune;
+mod repair;
 mod restore;
 mod serve_nbd;
 mod snapshots;
@@ -58,6 +60,7 @@ fn dispatch(context: &Context, command: Command) -> Result<u8, Failure> {
         Command::Prune(args) => prune::run(context, &args),
         Command::Copy(args) => copy::run(context, &args),
         Command::Check(args) => check::run(context, &args),
+        Command::Repair(args) => repair::run(context, &args),
         Command::Key(args) => key::run(context, args.action),
         Command::Stats(args) => stats::run(context, &args),
         Command::Cache(args) => cache::run(context, args.action),

@@ -1,8 +1,8 @@
 //! `sheaf prune`
 
-use crate::cli::forget_args::Prune as Arguments;
 use crate::cli::context::Context;
 use crate::cli::failure::{DONE, Failure, WARNINGS};
+use crate::cli::forget_args::Prune as Arguments;
 use crate::cli::output::{self, bytes, count};
 use serde::Serialize;
 use sheaf::ops::monitor::Monitor;

@@ -1,16 +1,19 @@
 //! `sheaf restore`
 
 use super::backup::{ranges, unreadable};
+use super::losses;
 use crate::cli::args::{self, Restore};
 use crate::cli::context::Context;
 use crate::cli::failure::{DONE, Failure, WARNINGS};
 use crate::cli::output::{self, bytes};
 use sheaf::ops::container::TargetFormat;
+use sheaf::ops::losses::Losses;
 use sheaf::ops::monitor::Monitor;
 use sheaf::ops::restore::{RestorePlan, RestoreRequest};
 use sheaf::repo::keyring::Action;
 use sheaf::repo::snapshots;
 use sheaf::repo::view::SnapshotDisk;
+use std::sync::Arc;
 use std::time::Instant;
 
 pub(crate) fn run(context: &Context, args: &Restore) -> Result<u8, Failure> {
@@ -20,7 +23,7 @@ pub(crate) fn run(context: &Context, args: &Restore) -> Result<u8, Failure> {
     context.note(|entry| entry.detail(args.to.display().to_string()));
     let snapshot = snapshots::resolve(&store.repository, &args.snapshot)?;
     context.note(|entry| entry.snapshot(snapshot.id));
-    let disk = SnapshotDisk::open(store, snapshot)?;
+    let disk = Arc::new(SnapshotDisk::open(store, snapshot)?);
     let format = format(args);
     if args.block_size.is_some() && !format.has_blocks() {
         return Err(Failure::usage(format!("--block-size is for a VHD or VHDX with blocks; the target is {format}")));
@@ -31,6 +34,7 @@ pub(crate) fn run(context: &Context, args: &Restore) -> Result<u8, Failure> {
         block_size: args.block_size,
         force: args.force,
         verify: args.verify,
+        allow_damaged: args.allow_damaged,
     };
     let plan = RestorePlan::make(&disk, request)?;
     if plan.left_over > 0 {
@@ -41,6 +45,10 @@ pub(crate) fn run(context: &Context, args: &Restore) -> Result<u8, Failure> {
         ));
     }
     let report = plan.apply(&disk, &context.progress, &context.cancel)?;
+    let losses = Losses::of(&disk, report.lost.clone(), &context.cancel)?;
+    if let Some(path) = &args.lost_list {
+        losses::write_list(path, &report.lost)?;
+    }
     let lost: u64 = report.unreadable.iter().map(|extent| extent.length).sum();
     let record = &disk.snapshot().record;
     let seconds = began.elapsed().as_secs_f64();
@@ -56,6 +64,7 @@ pub(crate) fn run(context: &Context, args: &Restore) -> Result<u8, Failure> {
             "verified": report.verified,
             "unreadable": lost,
             "unreadable_ranges": ranges(&report.unreadable),
+            "lost": losses::document(&losses),
             "seconds": seconds,
         }));
     }
@@ -70,10 +79,15 @@ pub(crate) fn run(context: &Context, args: &Restore) -> Result<u8, Failure> {
             TargetFormat::Raw => String::new(),
             format => format!(", as {format} in {}", bytes(report.file_size)),
         },
-        if report.verified { "; read back and the same" } else { "" }
+        match (report.verified, losses.is_empty()) {
+            (true, true) => "; read back and the same",
+            (true, false) => "; read back and the same but for what is lost",
+            (false, _) => "",
+        }
     ));
     unreadable(context, lost, &report.unreadable);
-    Ok(if lost > 0 { WARNINGS } else { DONE })
+    losses::show(context, &losses, "is zeros in what was restored");
+    Ok(if lost > 0 || !losses.is_empty() { WARNINGS } else { DONE })
 }
 
 /// What was asked for, or what the target's name says; a drive has no name that says anything.

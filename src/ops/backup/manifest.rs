@@ -34,7 +34,13 @@ pub(in crate::ops) struct MetaStore<'a, 'b> {
     pub compressor: &'a mut Compressor,
 }
 
-impl MetaStore<'_, '_> {
+/// Takes chunks of metadata.
+pub(in crate::ops) trait TakeMeta {
+    /// Takes a chunk, and gives its key and id.
+    fn store(&mut self, domain: Domain, plain: &[u8]) -> Result<(ChunkKey, ChunkId), OpsError>;
+}
+
+impl TakeMeta for MetaStore<'_, '_> {
     fn store(&mut self, domain: Domain, plain: &[u8]) -> Result<(ChunkKey, ChunkId), OpsError> {
         let key = self.keys.chunk_key(domain, plain)?;
         let id = derive::chunk_id(&key);
@@ -47,7 +53,7 @@ impl MetaStore<'_, '_> {
     }
 }
 
-/// A tree whose nodes go into a [`MetaStore`]; the ids of what was stored are collected.
+/// A tree whose nodes go into a store; the ids of what was stored are collected.
 struct StoredTree {
     domain: Domain,
     tree: TreeWriter,
@@ -55,7 +61,7 @@ struct StoredTree {
 
 /// Runs a step of a tree writer with a store that may fail in its own way.
 fn with_store<T>(
-    meta: &mut MetaStore<'_, '_>,
+    meta: &mut dyn TakeMeta,
     domain: Domain,
     ids: &mut Vec<ChunkId>,
     step: impl FnOnce(&mut dyn FnMut(Vec<u8>) -> Result<ChunkKey, RepoError>) -> Result<T, RepoError>,
@@ -84,11 +90,11 @@ impl StoredTree {
         Self { domain, tree: TreeWriter::new() }
     }
 
-    fn push(&mut self, entry: TreeEntry, meta: &mut MetaStore<'_, '_>, ids: &mut Vec<ChunkId>) -> Result<(), OpsError> {
+    fn push(&mut self, entry: TreeEntry, meta: &mut dyn TakeMeta, ids: &mut Vec<ChunkId>) -> Result<(), OpsError> {
         with_store(meta, self.domain, ids, |store| self.tree.push(entry, store))
     }
 
-    fn finish(self, meta: &mut MetaStore<'_, '_>, ids: &mut Vec<ChunkId>) -> Result<TreeRoot, OpsError> {
+    fn finish(self, meta: &mut dyn TakeMeta, ids: &mut Vec<ChunkId>) -> Result<TreeRoot, OpsError> {
         with_store(meta, self.domain, ids, |store| self.tree.finish(store))
     }
 }
@@ -110,7 +116,7 @@ impl Table {
         &mut self,
         record: &[u8],
         closing: u32,
-        meta: &mut MetaStore<'_, '_>,
+        meta: &mut dyn TakeMeta,
         ids: &mut Vec<ChunkId>,
     ) -> Result<(), OpsError> {
         self.open.extend_from_slice(record);
@@ -121,7 +127,7 @@ impl Table {
         Ok(())
     }
 
-    fn close(&mut self, meta: &mut MetaStore<'_, '_>, ids: &mut Vec<ChunkId>) -> Result<(), OpsError> {
+    fn close(&mut self, meta: &mut dyn TakeMeta, ids: &mut Vec<ChunkId>) -> Result<(), OpsError> {
         if self.open.is_empty() {
             return Ok(());
         }
@@ -133,7 +139,7 @@ impl Table {
         self.tree.push(TreeEntry { key, span }, meta, ids)
     }
 
-    fn finish(mut self, meta: &mut MetaStore<'_, '_>, ids: &mut Vec<ChunkId>) -> Result<TreeRoot, OpsError> {
+    fn finish(mut self, meta: &mut dyn TakeMeta, ids: &mut Vec<ChunkId>) -> Result<TreeRoot, OpsError> {
         self.close(meta, ids)?;
         self.tree.finish(meta, ids)
     }
@@ -190,7 +196,7 @@ impl ManifestWriter {
         key: ChunkKey,
         id: ChunkId,
         length: u64,
-        meta: &mut MetaStore<'_, '_>,
+        meta: &mut dyn TakeMeta,
     ) -> Result<(), OpsError> {
         self.kept += length;
         self.reference(id, meta)?;
@@ -256,7 +262,7 @@ impl ManifestWriter {
         self.holes.iter().filter(|(kind, _)| *kind == HoleKind::Unreadable).map(|(_, extent)| *extent)
     }
 
-    fn reference(&mut self, id: ChunkId, meta: &mut MetaStore<'_, '_>) -> Result<(), OpsError> {
+    fn reference(&mut self, id: ChunkId, meta: &mut dyn TakeMeta) -> Result<(), OpsError> {
         if self.last_reference.replace(id) == Some(id) {
             return Ok(());
         }
@@ -266,7 +272,7 @@ impl ManifestWriter {
         self.references.push(bytes, closing, meta, &mut Vec::new())
     }
 
-    fn reference_stored(&mut self, meta: &mut MetaStore<'_, '_>) -> Result<(), OpsError> {
+    fn reference_stored(&mut self, meta: &mut dyn TakeMeta) -> Result<(), OpsError> {
         for id in std::mem::take(&mut self.stored) {
             self.reference(id, meta)?;
         }
@@ -274,7 +280,7 @@ impl ManifestWriter {
     }
 
     /// Writes the map and closes all trees.
-    pub(in crate::ops) fn finish(mut self, meta: &mut MetaStore<'_, '_>) -> Result<Roots, OpsError> {
+    pub(in crate::ops) fn finish(mut self, meta: &mut dyn TakeMeta) -> Result<Roots, OpsError> {
         let mut stored = std::mem::take(&mut self.stored);
         let data = std::mem::replace(&mut self.data, StoredTree::new(Domain::Data)).finish(meta, &mut stored)?;
         let mut table = Table::new(Domain::Data);

@@ -16,6 +16,7 @@ pub(super) mod manifest;
 mod pipeline;
 mod plan;
 mod reading;
+mod scan;
 pub(super) mod store;
 
 use crate::crypto::randomness;
@@ -30,9 +31,11 @@ use crate::repo::reader::ChunkStore;
 use known::Known;
 use pipeline::Pipeline;
 pub use plan::BackupPlan;
+pub(super) use scan::{Content, ScannedChunk, scan};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use store::PackStore;
+pub(super) use store::store_chunks;
 
 /// What a snapshot is to say of itself.
 #[derive(Debug, Clone)]

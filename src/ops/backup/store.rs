@@ -16,6 +16,7 @@ use crate::repo::segments;
 use crate::repo::sessions::Session;
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use std::collections::HashSet;
+use std::sync::Arc;
 
 /// Segments are published while a backup runs, each time this many packs are durable.
 const PACKS_PER_SEGMENT: usize = 16;
@@ -201,4 +202,28 @@ pub(in crate::ops) fn publish_adopted(store: &ChunkStore, session: &Session) -> 
     let id = segments::publish(repository, &segment)?;
     store.index.insert_segment(id, &segment)?;
     Ok(segment.packs.len())
+}
+
+/// Takes a sealed chunk for a pack of this kind.
+pub(in crate::ops) type TakeChunk<'a> = dyn FnMut(PackKind, PackEntry, &[u8]) -> Result<(), OpsError> + 'a;
+
+/// Stores chunks in new packs, and publishes the segments that list them. Gives the packs and bytes that were written.
+///
+/// # Errors
+/// What `feed` returns; [`OpsError::Repo`]. What was stored is then there all the same, and harms nothing.
+pub(in crate::ops) fn store_chunks(
+    store: &ChunkStore,
+    feed: impl FnOnce(&mut TakeChunk<'_>) -> Result<(), OpsError>,
+) -> Result<(u64, u64), OpsError> {
+    let session = store.running().ok_or(RepoError::NoSession { needs: "stores" })?;
+    let known = Known::new(store.index.clone(), Arc::clone(session));
+    let (mut packs, writer) = PackStore::new(store, &known);
+    std::thread::scope(|scope| {
+        scope.spawn(move || write_packs(store, &writer));
+        let fed = feed(&mut |kind, entry, sealed| packs.add(kind, entry, sealed));
+        let finished = fed.and_then(|()| packs.finish());
+        packs.hang_up();
+        finished
+    })?;
+    Ok((packs.packs_written, packs.bytes_stored))
 }

@@ -21,7 +21,7 @@ use crate::repo::RepoError;
 use crate::repo::chain;
 use crate::repo::chunks::ChunkOpener;
 use crate::repo::index::IndexReader;
-use crate::repo::keyring::Domain;
+use crate::repo::keyring::{Action, Domain};
 use crate::repo::packer::read_listing;
 use crate::repo::reader::ReadSession;
 use crate::repo::snapshots::{self, Snapshot};
@@ -41,21 +41,33 @@ struct PackResult {
     id: ObjectId,
     bytes: u64,
     opened: u64,
-    /// What is wrong, and the chunks that cannot be had.
-    fault: Option<(String, Vec<ChunkId>)>,
+    fault: Option<PackFault>,
+}
+
+/// What is wrong with a pack.
+#[derive(Debug, Clone)]
+pub(in crate::ops) struct PackFault {
+    /// In words.
+    pub detail: String,
+    /// Chunks that cannot be had, of those whose keys are known.
+    pub lost: Vec<ChunkId>,
+    /// Whether its bytes are those that its name says: then they were wrong when they were written.
+    pub is_named_rightly: bool,
 }
 
 pub(super) fn check(
     checked: &Checked,
+    packs: &[(ObjectId, u64)],
     percent: u8,
     findings: &mut Findings,
     report: &mut CheckReport,
     monitor: &dyn Monitor,
     cancel: &Cancel,
-) -> Result<(), OpsError> {
-    let packs = sample(&checked.packs, percent)?;
+) -> Result<HashMap<ObjectId, PackFault>, OpsError> {
+    let packs = sample(packs, percent)?;
     monitor.begin(Phase::CheckData, Some(packs.iter().map(|(_, size)| size).sum()));
     let mut lost: HashMap<ChunkId, ObjectId> = HashMap::new();
+    let mut damaged = HashMap::new();
     let mut window = Vec::new();
     let mut packs = packs.into_iter().peekable();
     while let Some(pack) = packs.next() {
@@ -69,14 +81,18 @@ pub(super) fn check(
             report.packs_read += 1;
             report.bytes_read += result.bytes;
             report.chunks_opened += result.opened;
-            if let Some((detail, chunks)) = result.fault {
-                findings.add(FindingKind::PackDamaged, ObjectName::pack(result.id), || detail);
-                lost.extend(chunks.into_iter().map(|chunk| (chunk, result.id)));
+            if let Some(fault) = result.fault {
+                findings.add(FindingKind::PackDamaged, ObjectName::pack(result.id), || fault.detail.clone());
+                lost.extend(fault.lost.iter().map(|chunk| (*chunk, result.id)));
+                damaged.insert(result.id, fault);
             }
         }
         window.clear();
     }
-    if lost.is_empty() { Ok(()) } else { attribute(checked, &lost, findings, cancel) }
+    if !lost.is_empty() {
+        attribute(checked, &lost, findings, cancel)?;
+    }
+    Ok(damaged)
 }
 
 /// A share of the packs, chosen by chance, so that repeated checks come to see all of them; at least one.
@@ -221,7 +237,7 @@ fn read_pack(
     let entries = match read_listing(storage, repository.keys(), repository.id(), name) {
         Ok(pack) => pack.entries,
         Err(error) => {
-            result.fault = Some((chain(&error), Vec::new()));
+            result.fault = Some(PackFault { detail: chain(&error), lost: Vec::new(), is_named_rightly: false });
             return result;
         }
     };
@@ -254,7 +270,7 @@ fn read_pack(
     };
     let unreadable = step().err();
     let is_named_rightly = hasher.finish() == id;
-    result.fault = match (unreadable, first, is_named_rightly) {
+    let fault = match (unreadable, first, is_named_rightly) {
         (Some(error), ..) => {
             // What lies behind the place that cannot be read was not looked at: none of it counts as there.
             lost = entries.iter().map(|entry| entry.id).collect();
@@ -272,9 +288,13 @@ fn read_pack(
         (None, Some(first), false) => {
             Some((format!("its bytes were changed; {} chunks do not open: {first}", lost.len()), lost))
         }
+        (None, None, false) if repository.keys().require(Action::ReadSnapshots).is_err() => {
+            Some(("its bytes were changed; a key that reads snapshots could tell in which chunks".to_owned(), lost))
+        }
         (None, None, false) => Some(("its bytes were changed, in no chunk that a snapshot needs".to_owned(), lost)),
         (None, None, true) => None,
     };
+    result.fault = fault.map(|(detail, lost)| PackFault { detail, lost, is_named_rightly });
     result
 }
 

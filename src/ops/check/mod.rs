@@ -16,7 +16,8 @@ use crate::ops::monitor::Monitor;
 use crate::ops::{Cancel, OpsError, audit, session};
 use crate::repo::open::Repository;
 use crate::repo::snapshots::Snapshot;
-use std::collections::{BTreeMap, BTreeSet};
+pub(super) use data::PackFault;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -206,7 +207,7 @@ pub fn check(
                 findings.0.entry((finding.kind, finding.object)).or_insert(finding);
             }
             if let Depth::Data(percent) = depth {
-                data::check(&checked, percent, &mut findings, &mut report, monitor, cancel)?;
+                data::check(&checked, &checked.packs, percent, &mut findings, &mut report, monitor, cancel)?;
             }
             Ok(())
         });
@@ -215,4 +216,32 @@ pub fn check(
     result?;
     report.findings = findings.0.into_values().collect();
     Ok(report)
+}
+
+/// What a repair begins with: a check of everything, also of packs that no segment lists.
+pub(super) struct Survey {
+    pub snapshots: Vec<Snapshot>,
+    pub findings: Vec<Finding>,
+    /// Packs whose bytes or chunks are not what they were, of those that are there and list themselves.
+    pub damaged: HashMap<ObjectId, PackFault>,
+}
+
+/// Checks everything, for a repair; `scratch` is for an index, which the caller removes.
+pub(super) fn survey(
+    repository: &Arc<Repository>,
+    scratch: &Path,
+    memory: &Path,
+    monitor: &dyn Monitor,
+    cancel: &Cancel,
+) -> Result<Survey, OpsError> {
+    let mut findings = Findings::default();
+    let mut report = CheckReport::default();
+    let checked = structure::check(repository, scratch, &mut findings, &mut report, monitor, cancel)?;
+    let audited = audit::verify(repository, Some(memory), &checked.snapshots)?;
+    for finding in audited.findings {
+        findings.0.entry((finding.kind, finding.object)).or_insert(finding);
+    }
+    let packs = [checked.packs.as_slice(), &checked.adopted].concat();
+    let damaged = data::check(&checked, &packs, 100, &mut findings, &mut report, monitor, cancel)?;
+    Ok(Survey { snapshots: checked.snapshots, findings: findings.0.into_values().collect(), damaged })
 }

@@ -33,6 +33,8 @@ pub(super) struct Checked {
     pub snapshots: Vec<Snapshot>,
     /// Packs that are there with their size, and whose listing is the index's.
     pub packs: Vec<(ObjectId, u64)>,
+    /// Packs that are there and that no segment lists.
+    pub adopted: Vec<(ObjectId, u64)>,
     /// Who listed each pack in the index.
     pub makers: HashMap<ObjectId, Certificate>,
 }
@@ -50,7 +52,7 @@ pub(super) fn check(
     keys(repository, findings)?;
     let list = snapshots::list(repository)?;
     let index = Arc::new(Index::open(scratch)?);
-    let Listed { packs, faulty, makers } = packs(repository, &index, findings, report, cancel)?;
+    let Listed { packs, unlisted, faulty, makers } = packs(repository, &index, findings, report, cancel)?;
     report.chunks = index.chunk_count()?;
     let adopted = index.adopted()?;
     let store = ChunkStore::new(Arc::clone(repository), index);
@@ -70,7 +72,7 @@ pub(super) fn check(
     report.unlisted_packs = adopted.difference(&walk.used).count();
     report.stale_packs = findings.forget_untouched(FindingKind::PackMissing);
     report.packs -= report.stale_packs;
-    Ok(Checked { store, snapshots: list.snapshots, packs, makers })
+    Ok(Checked { store, snapshots: list.snapshots, packs, adopted: unlisted, makers })
 }
 
 fn keys(repository: &Repository, findings: &mut Findings) -> Result<(), OpsError> {
@@ -95,6 +97,8 @@ type Faulty = HashMap<ObjectId, FindingKind>;
 struct Listed {
     /// Packs that are there with their size, and whose listing is the index's.
     packs: Vec<(ObjectId, u64)>,
+    /// Packs that are there, list themselves, and are listed by no segment.
+    unlisted: Vec<(ObjectId, u64)>,
     faulty: Faulty,
     /// Who listed each pack.
     makers: HashMap<ObjectId, Certificate>,
@@ -184,7 +188,8 @@ fn packs(
         }
     }
     index.adopt(&adopted)?;
-    Ok(Listed { packs: sound, faulty, makers })
+    let unlisted = adopted.iter().map(|pack| (pack.id, pack.size)).collect();
+    Ok(Listed { packs: sound, unlisted, faulty, makers })
 }
 
 /// What is wrong with a listed pack, as far as its size and its own listing tell.

@@ -3,6 +3,7 @@
 //! Always true here:
 //! - Nothing is opened for writing before the plan has passed: size, mounts, and what the target holds.
 //! - The target is written in its own order, each byte once, and only with bytes that were verified.
+//! - What cannot be read stops the restore, unless losses are allowed: then it is zeros, and the report names each run of it.
 //! - A file appears under its name only when it is complete and durable; until then it is `NAME.sheaf-partial`, which a later run
 //!   begins anew.
 
@@ -43,6 +44,8 @@ pub struct RestoreRequest {
     pub force: bool,
     /// Read the target back and compare.
     pub verify: bool,
+    /// Go on where the repository has lost something; zeros stand in its place.
+    pub allow_damaged: bool,
 }
 
 /// What will be done.
@@ -76,6 +79,8 @@ pub struct RestoreReport {
     pub verified: bool,
     /// Runs that the backup could not read; they are zeros now.
     pub unreadable: Vec<Extent>,
+    /// Runs that the repository has lost, in disk order; they are zeros now. Empty unless that was allowed.
+    pub lost: Vec<Extent>,
 }
 
 impl std::fmt::Debug for RestorePlan {
@@ -156,17 +161,31 @@ impl RestorePlan {
         let is_device = self.facts.kind == TargetKind::BlockDevice;
         let mut target = Target::open(&self.request.target, is_device, self.layout, self.file_size)?;
         monitor.begin(Phase::Restore, Some(self.size));
-        write(disk, &mut target, monitor, cancel)?;
+        let allow = self.request.allow_damaged;
+        let lost = write(disk, &mut target, allow, monitor, cancel)?;
         target.finish()?;
         target.sync()?;
         if self.request.verify {
             monitor.begin(Phase::Verify, Some(self.size));
-            verify::verify(disk, &target, monitor, cancel)?;
+            verify::verify(disk, &target, allow.then_some(lost.as_slice()), monitor, cancel)?;
         }
         target.publish()?;
         let Self { request, file_size, size, kept, unreadable, .. } = self;
-        Ok(RestoreReport { size, file_size, kept, verified: request.verify, unreadable })
+        Ok(RestoreReport { size, file_size, kept, verified: request.verify, unreadable, lost })
     }
+}
+
+/// Runs in rising order, neighbours joined.
+fn joined(mut runs: Vec<Extent>) -> Vec<Extent> {
+    runs.sort_unstable();
+    let mut joined: Vec<Extent> = Vec::with_capacity(runs.len());
+    for run in runs {
+        match joined.last_mut() {
+            Some(last) if last.end() == Some(run.start) => last.length += run.length,
+            _ => joined.push(run),
+        }
+    }
+    joined
 }
 
 /// The folder that a file lies in.
@@ -178,7 +197,13 @@ fn folder_of(path: &Path) -> &Path {
 }
 
 /// planner → workers (fetch, open, verify) → this thread (order, write)
-fn write(disk: &SnapshotDisk, target: &mut Target, monitor: &dyn Monitor, cancel: &Cancel) -> Result<(), OpsError> {
+fn write(
+    disk: &SnapshotDisk,
+    target: &mut Target,
+    allow_losses: bool,
+    monitor: &dyn Monitor,
+    cancel: &Cancel,
+) -> Result<Vec<Extent>, OpsError> {
     std::thread::scope(|scope| {
         let (free_sender, free) = bounded::<Vec<u8>>(IN_FLIGHT);
         let (batch_sender, batches) = bounded::<(u64, Batch, Vec<u8>)>(IN_FLIGHT);
@@ -188,14 +213,14 @@ fn write(disk: &SnapshotDisk, target: &mut Target, monitor: &dyn Monitor, cancel
         }
         let planner_errors = filled_sender.clone();
         scope.spawn(move || {
-            if let Err(error) = plan(disk, cancel, &free, &batch_sender) {
+            if let Err(error) = plan(disk, allow_losses, cancel, &free, &batch_sender) {
                 _ = planner_errors.send(Err(error));
             }
         });
         for _ in 0..worker_count() {
             let (batches, filled_sender) = (batches.clone(), filled_sender.clone());
             scope.spawn(move || {
-                if let Err(error) = fill(disk, &batches, &filled_sender) {
+                if let Err(error) = fill(disk, allow_losses, &batches, &filled_sender) {
                     _ = filled_sender.send(Err(error));
                 }
             });
@@ -206,15 +231,17 @@ fn write(disk: &SnapshotDisk, target: &mut Target, monitor: &dyn Monitor, cancel
         // A failure to sync shows again in the last sync, which is the one that counts.
         scope.spawn(move || pushes.iter().take_while(|()| pusher.sync_data().is_ok()).count());
         let (mut waiting, mut next, mut unpushed) = (BTreeMap::new(), 0, 0);
+        let mut lost = Vec::new();
         for result in filled {
             let (sequence, batch) = result?;
             waiting.insert(sequence, batch);
             while let Some(batch) = waiting.remove(&next) {
                 next += 1;
                 let Filled { batch, buffer } = batch;
-                for hole in &batch.holes {
-                    target.zero(*hole, cancel)?;
+                for hole in batch.zeros() {
+                    target.zero(hole, cancel)?;
                 }
+                lost.extend(batch.losses());
                 for (start, range) in batch.writes() {
                     unpushed += range.len() as u64;
                     target.write(start, &buffer[range])?;
@@ -226,17 +253,18 @@ fn write(disk: &SnapshotDisk, target: &mut Target, monitor: &dyn Monitor, cancel
                 _ = free_sender.try_send(buffer);
             }
         }
-        if waiting.is_empty() { Ok(()) } else { Err(OpsError::WorkerLost) }
+        if waiting.is_empty() { Ok(joined(lost)) } else { Err(OpsError::WorkerLost) }
     })
 }
 
 fn plan(
     disk: &SnapshotDisk,
+    allow_losses: bool,
     cancel: &Cancel,
     free: &Receiver<Vec<u8>>,
     out: &Sender<(u64, Batch, Vec<u8>)>,
 ) -> Result<(), OpsError> {
-    for (sequence, batch) in (0..).zip(Batches::new(disk)?) {
+    for (sequence, batch) in (0..).zip(Batches::new(disk, allow_losses)?) {
         cancel.check()?;
         let Ok(buffer) = free.recv() else { return Ok(()) };
         if out.send((sequence, batch?, buffer)).is_err() {
@@ -248,10 +276,11 @@ fn plan(
 
 fn fill(
     disk: &SnapshotDisk,
+    allow_losses: bool,
     batches: &Receiver<(u64, Batch, Vec<u8>)>,
     out: &Sender<Result<(u64, Filled), OpsError>>,
 ) -> Result<(), OpsError> {
-    let mut filler = Filler::new(disk)?;
+    let mut filler = Filler::new(disk, allow_losses)?;
     for (sequence, batch, buffer) in batches {
         let filled = filler.fill(batch, buffer)?;
         if out.send(Ok((sequence, filled))).is_err() {

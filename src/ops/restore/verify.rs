@@ -1,7 +1,7 @@
 //! Reading a restored target back.
 //!
 //! Always true here: the target is compared with what the snapshot's keys say, by hashing what stands there; only where a chunk
-//! is in parts is it fetched again. Holes must read as zeros, and a container's own structures as they were composed.
+//! is in parts is it fetched again. Holes, and what is lost, must read as zeros, and a container's own structures as they were composed.
 
 use super::batches::{Batch, Batches, Filler};
 use super::target::Target;
@@ -16,10 +16,11 @@ use crossbeam_channel::{Receiver, bounded};
 /// Holes are read in pieces of this many bytes.
 const STEP: usize = 1 << 20;
 
-/// Compares the whole target.
+/// Compares the whole target; `lost` is what is lost and stands there as zeros, where that is allowed.
 pub(super) fn verify(
     disk: &SnapshotDisk,
     target: &Target,
+    lost: Option<&[Extent]>,
     monitor: &dyn Monitor,
     cancel: &Cancel,
 ) -> Result<(), OpsError> {
@@ -37,12 +38,14 @@ pub(super) fn verify(
         let workers: Vec<_> = (0..worker_count())
             .map(|_| {
                 let batches = batches.clone();
-                scope.spawn(move || compare_batches(disk, (target, medium), monitor, cancel, &batches))
+                scope.spawn(move || {
+                    compare_batches(disk, (target, medium), lost.unwrap_or_default(), monitor, cancel, &batches)
+                })
             })
             .collect();
         drop(batches);
         let mut planned = Ok(());
-        for batch in Batches::new(disk)? {
+        for batch in Batches::new(disk, lost.is_some())? {
             // A failed send means that a worker found something: its own words are better.
             match batch.map(|batch| sender.send(batch)) {
                 Ok(Ok(())) => {}
@@ -64,15 +67,20 @@ pub(super) fn verify(
 fn compare_batches(
     disk: &SnapshotDisk,
     (target, medium): (&Target, &RawDisk),
+    lost: &[Extent],
     monitor: &dyn Monitor,
     cancel: &Cancel,
     batches: &Receiver<Batch>,
 ) -> Result<(), OpsError> {
-    let mut filler = Filler::new(disk)?;
+    let mut filler = Filler::new(disk, !lost.is_empty())?;
     let mut buffer = Vec::new();
     for batch in batches {
         cancel.check()?;
         for piece in &batch.pieces {
+            if is_lost(lost, piece.start) {
+                compare_zeros(target, medium, piece.extent(), cancel, &mut buffer)?;
+                continue;
+            }
             buffer.resize(piece.part.len(), 0);
             target.read(piece.start, &mut buffer)?;
             let same = if piece.part.len() == piece.chunk_length {
@@ -84,12 +92,18 @@ fn compare_batches(
                 return Err(OpsError::Verify { path: target.path().to_owned(), offset: piece.start });
             }
         }
-        for hole in &batch.holes {
-            compare_zeros(target, medium, *hole, cancel, &mut buffer)?;
+        for hole in batch.zeros() {
+            compare_zeros(target, medium, hole, cancel, &mut buffer)?;
         }
         monitor.advance(Advance { bytes: batch.passed, ..Advance::default() });
     }
     Ok(())
+}
+
+/// True where a byte lies in one of these runs, which are in rising order. A piece is lost in full or not at all.
+fn is_lost(lost: &[Extent], at: DiskOffset) -> bool {
+    let behind = lost.partition_point(|run| run.start <= at);
+    lost[..behind].last().is_some_and(|run| at.0 - run.start.0 < run.length)
 }
 
 /// What a file does not even have on its medium is zeros and need not be read.

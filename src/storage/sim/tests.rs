@@ -4,7 +4,7 @@
 
 use super::{Fault, Flaky, Operation, SimStorage};
 use crate::ids::ObjectId;
-use crate::names::{ObjectKind, ObjectName};
+use crate::names::{AsideName, ObjectKind, ObjectName};
 use crate::storage::{Put, Storage};
 use std::io::ErrorKind;
 
@@ -147,4 +147,29 @@ fn a_flaky_process_gets_each_operation_done_after_its_failures() {
     assert!(storage.size(FIRST).unwrap_err().is_not_found());
     storage.set_flaky(None);
     storage.put(FIRST, &[]).unwrap();
+}
+
+#[test]
+fn a_move_aside_is_a_write_like_others_and_takes_a_bad_sector_with_it() {
+    let storage = SimStorage::from_objects([(FIRST, b"1".to_vec())]);
+    storage.fail_reads(FIRST);
+    storage.fill();
+    storage.fail_at(0, Fault::Error);
+    storage.fail_at(2, Fault::CrashAfter);
+    storage.set_aside(FIRST).unwrap_err();
+    assert!(storage.peek(FIRST).is_some());
+    let aside = AsideName { object: FIRST, number: 1 };
+    assert_eq!(storage.set_aside(FIRST).unwrap(), Some(aside), "also on a full medium");
+    storage.free();
+    storage.another_process().put(FIRST, &[b"2"]).unwrap();
+    assert_eq!(storage.get(FIRST, 9).unwrap(), b"2");
+    storage.set_aside(FIRST).unwrap_err();
+    assert!(storage.is_crashed() && storage.list_aside().is_err());
+    let second = AsideName { object: FIRST, number: 2 };
+    assert_eq!(storage.aside().into_iter().collect::<Vec<_>>(), [(aside, b"1".to_vec()), (second, b"2".to_vec())]);
+    let moves = storage.operations().into_iter().filter(|operation| *operation == Operation::SetAside(FIRST));
+    assert_eq!((moves.count(), storage.writes()), (3, 3));
+    let other = storage.another_process();
+    other.set_read_only(true);
+    assert_eq!(other.delete_aside(aside).unwrap_err().io_kind(), Some(ErrorKind::ReadOnlyFilesystem));
 }

@@ -1,0 +1,141 @@
+//! `sheaf repair` and `sheaf restore --allow-damaged`: statuses, words, and what lies on the disk afterwards.
+
+use super::support::{World, noise};
+use std::fs;
+use std::path::PathBuf;
+
+/// The files of all packs, the largest last.
+fn packs(world: &World) -> Vec<PathBuf> {
+    let folders = fs::read_dir(world.path("repo/packs")).unwrap().map(|folder| folder.unwrap().path());
+    let mut packs: Vec<_> =
+        folders.flat_map(|folder| fs::read_dir(folder).unwrap().map(|pack| pack.unwrap().path())).collect();
+    packs.sort_by_key(|pack| fs::metadata(pack).unwrap().len());
+    packs
+}
+
+/// A repository with a stick, one byte of whose pack of data is wrong.
+fn damaged() -> (World, Vec<u8>) {
+    let world = World::new();
+    let disk = noise(2 << 20, 8);
+    world.file("disk.img", &disk);
+    world.backup("disk.img", "ana");
+    let pack = packs(&world).pop().unwrap();
+    let mut bytes = fs::read(&pack).unwrap();
+    let half = bytes.len() / 2;
+    bytes[half] ^= 4;
+    let mut permissions = fs::metadata(&pack).unwrap().permissions();
+    #[allow(clippy::permissions_set_readonly_false, reason = "a test's own file")]
+    permissions.set_readonly(false);
+    fs::set_permissions(&pack, permissions).unwrap();
+    fs::write(&pack, bytes).unwrap();
+    (world, disk)
+}
+
+#[test]
+fn damage_is_planned_repaired_from_the_stick_and_gone() {
+    let (world, disk) = damaged();
+    let before = packs(&world);
+    let planned = world.run(&["repair", "-r", "repo", "--dry-run"]);
+    planned.ends_with(4);
+    for words in [
+        "pack-damaged: packs/",
+        "1 missing",
+        " anew, which are good; 1 that are needed are not",
+        "aside: its bytes",
+        "stays broken",
+    ] {
+        assert!(planned.out.contains(words), "{words}: {planned:?}");
+    }
+    assert!(planned.out.contains("LOST: ") && planned.out.contains(" bytes at offset "), "{planned:?}");
+    assert!(packs(&world) == before && !world.path("repo/damaged").exists(), "a dry run changes nothing");
+
+    let refused = world.run(&["restore", "-r", "repo", "latest", "--to", "back.img"]);
+    refused.ends_with(1).complains(&["is damaged", "--allow-damaged"]);
+    let partial = world.json(
+        &[
+            "restore",
+            "-r",
+            "repo",
+            "latest",
+            "--to",
+            "back.img",
+            "--allow-damaged",
+            "--verify",
+            "--lost-list",
+            "lost.txt",
+        ],
+        3,
+    );
+    let ranges = partial["lost"]["ranges"].as_array().unwrap();
+    assert_eq!(ranges.len(), 1, "{partial}");
+    let (start, length) =
+        (ranges[0]["start"].as_u64().unwrap() as usize, ranges[0]["length"].as_u64().unwrap() as usize);
+    assert_eq!(String::from_utf8(world.read("lost.txt")).unwrap(), format!("{start} {length}\n"));
+    let mut expected = disk.clone();
+    expected[start..start + length].fill(0);
+    assert!(world.read("back.img") == expected, "outside of what is lost it is the same");
+
+    let report = world.json(&["repair", "-r", "repo", "--from", "disk.img"], 0);
+    assert_eq!((&report["ok"], &report["applied"], &report["chunks_missing"]), (&true.into(), &true.into(), &0.into()));
+    let steps: Vec<_> = report["steps"].as_array().unwrap().iter().map(|step| step["step"].as_str().unwrap()).collect();
+    assert_eq!(steps, ["salvage", "from-source", "list-packs", "set-aside", "set-aside"], "{report}");
+    world.run(&["check", "-r", "repo", "--read-data"]).ends_with(0);
+    world.run(&["restore", "-r", "repo", "latest", "--to", "whole.img"]).ends_with(0);
+    assert!(world.read("whole.img") == disk);
+
+    let aside = || fs::read_dir(world.path("repo/damaged")).unwrap().count();
+    assert_eq!(aside(), 2);
+    let nothing = world.run(&["repair", "-r", "repo"]);
+    nothing.ends_with(0);
+    assert!(nothing.out.contains("No damage") && aside() == 2, "{nothing:?}");
+    world.run(&["repair", "-r", "repo", "--delete-damaged"]).ends_with(0);
+    assert_eq!(aside(), 0);
+    world.run(&["check", "-r", "repo", "--read-data"]).ends_with(0);
+    let log = world.run(&["audit", "-r", "repo"]);
+    assert!(log.ends_with(0).out.contains("repair"), "{log:?}");
+}
+
+#[test]
+fn damage_that_stays_gives_status_4_and_names_what_is_lost() {
+    let (world, disk) = damaged();
+    let run = world.run(&["repair", "-r", "repo"]);
+    run.ends_with(4);
+    for words in ["Moved 2 objects aside", "of ana stays broken", "chunk-missing: snapshots/", "--from DISK"] {
+        assert!(run.out.contains(words), "{words}: {run:?}");
+    }
+    world.run(&["repair", "-r", "repo"]).ends_with(4);
+    world.run(&["restore", "-r", "repo", "latest", "--to", "back.img", "--allow-damaged"]).ends_with(3);
+    // The next backup of the stick mends it.
+    world.backup("disk.img", "ana");
+    world.run(&["repair", "-r", "repo"]).ends_with(0);
+    world.run(&["restore", "-r", "repo", "latest", "--to", "whole.img"]).ends_with(0);
+    assert!(world.read("whole.img") == disk);
+    let mut plain = world.read("back.img");
+    assert_eq!(plain.len(), disk.len());
+    plain.iter_mut().zip(&disk).filter(|(byte, _)| **byte == 0).for_each(|(byte, own)| *byte = *own);
+    assert!(plain == disk);
+}
+
+#[test]
+fn a_lost_config_is_put_back() {
+    let world = World::new();
+    world.file("disk.img", &noise(10_000, 3));
+    world.backup("disk.img", "ana");
+    let config = world.read("repo/config");
+    fs::remove_file(world.path("repo/config")).unwrap();
+    let refused = world.run(&["snapshots", "-r", "repo"]);
+    refused.ends_with(1).complains(&["lost its config", "sheaf repair"]);
+    let run = world.run(&["repair", "-r", "repo"]);
+    run.ends_with(0);
+    assert!(run.out.contains("put the config of a key bundle there"), "{run:?}");
+    assert!(world.read("repo/config") == config);
+    world.run(&["check", "-r", "repo", "--read-data"]).ends_with(0);
+}
+
+#[test]
+fn what_makes_no_sense_is_refused_before_anything_is_done() {
+    let world = World::new();
+    world.run(&["repair", "-r", "repo", "--from", "missing.img"]).ends_with(1);
+    world.run(&["repair", "-r", "nowhere"]).ends_with(6);
+    world.run(&["restore", "-r", "repo", "latest", "--to", "x", "--lost-list", "y"]).ends_with(2);
+}
