@@ -126,6 +126,7 @@ const fn name(phase: Phase) -> &'static str {
         Phase::Verify => "verify",
         Phase::CheckStructure => "check-structure",
         Phase::CheckData => "check-data",
+        Phase::CheckParity => "check-parity",
         Phase::Extract => "extract",
         _ => "work",
     }
@@ -140,13 +141,17 @@ const fn title(phase: Phase) -> &'static str {
         Phase::Verify => "Reading back",
         Phase::CheckStructure => "Checking snapshots",
         Phase::CheckData => "Reading packs",
+        Phase::CheckParity => "Reading parity",
         Phase::Extract => "Extracting",
         _ => "Working",
     }
 }
 
 const fn counts_bytes(phase: Phase) -> bool {
-    matches!(phase, Phase::Backup | Phase::Restore | Phase::Verify | Phase::CheckData | Phase::Extract)
+    matches!(
+        phase,
+        Phase::Backup | Phase::Restore | Phase::Verify | Phase::CheckData | Phase::CheckParity | Phase::Extract
+    )
 }
 
 fn bar(phase: Phase, total: Option<u64>) -> ProgressBar {

@@ -80,7 +80,7 @@ pub fn verify(repository: &Repository, cache: Option<&Path>, snapshots: &[Snapsh
 }
 
 fn finding(kind: FindingKind, object: ObjectName, detail: String) -> Finding {
-    Finding { kind, object, detail, snapshots: BTreeSet::new(), sticks: BTreeSet::new() }
+    Finding { kind, object, detail, snapshots: BTreeSet::new(), sticks: BTreeSet::new(), mendable: None }
 }
 
 fn is(entry: &Entry, action: &str) -> bool {

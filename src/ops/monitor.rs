@@ -22,6 +22,8 @@ pub enum Phase {
     CheckStructure,
     /// Reading packs.
     CheckData,
+    /// Reading parity.
+    CheckParity,
     /// Writing files.
     Extract,
 }

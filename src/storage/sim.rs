@@ -16,7 +16,8 @@
 //!
 //! And these, which last until they are taken back:
 //! - [`SimStorage::fail_reads`]: the medium cannot read one object. `get` and `get_range` of it fail for every process; it is
-//!   listed, has a size, can be deleted and counts as there for a put.
+//!   listed, has a size, can be deleted and counts as there for a put. [`SimStorage::fail_reads_within`]: the same for the
+//!   reads that touch a range of its bytes.
 //! - [`SimStorage::set_read_only`]: this process may not write. Every put and delete fails with `ReadOnlyFilesystem`, also
 //!   the put of an object that is there, so that a test sees every attempt.
 //!
@@ -27,8 +28,9 @@
 //! - Calls made in one order give one result: there is no clock and no randomness.
 //! - Operations that a crashed process tries never reach the storage: they are neither recorded nor counted.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::names::{ObjectKind, ObjectName};
@@ -84,7 +86,7 @@ impl Operation {
 #[derive(Default)]
 struct Medium {
     objects: BTreeMap<ObjectName, Vec<u8>>,
-    unreadable: BTreeSet<ObjectName>,
+    unreadable: BTreeMap<ObjectName, Range<u64>>,
     full: bool,
 }
 
@@ -197,7 +199,12 @@ impl SimStorage {
 
     /// Makes an object unreadable for every process.
     pub fn fail_reads(&self, name: ObjectName) {
-        self.medium().unreadable.insert(name);
+        self.fail_reads_within(name, 0..u64::MAX);
+    }
+
+    /// Makes a range of an object's bytes unreadable for every process; the range that was so before is readable again.
+    pub fn fail_reads_within(&self, name: ObjectName, range: Range<u64>) {
+        self.medium().unreadable.insert(name, range);
     }
 
     /// Makes an object readable again.
@@ -284,9 +291,10 @@ impl Medium {
         self.objects.get(&name).ok_or_else(|| StorageError::NotFound { name, place: "memory".to_owned() })
     }
 
-    fn read(&self, name: ObjectName) -> Result<&Vec<u8>, StorageError> {
+    fn read(&self, name: ObjectName, start: u64, length: u64) -> Result<&Vec<u8>, StorageError> {
         let bytes = self.find(name)?;
-        if self.unreadable.contains(&name) {
+        let bad = self.unreadable.get(&name);
+        if bad.is_some_and(|bad| bad.start < start.saturating_add(length.max(1)) && bad.end > start) {
             return Err(failed("reading", name, io::Error::from_raw_os_error(super::codes::UNREADABLE[0])));
         }
         Ok(bytes)
@@ -323,7 +331,7 @@ impl Storage for SimStorage {
     fn get(&self, name: ObjectName, limit: u64) -> Result<Vec<u8>, StorageError> {
         self.begin_read(Operation::Get(name)).map_err(|error| failed("reading", name, error))?;
         let medium = self.medium();
-        let bytes = medium.read(name)?;
+        let bytes = medium.read(name, 0, u64::MAX)?;
         let size = bytes.len() as u64;
         if size > limit {
             return Err(StorageError::TooLarge { name, size, limit });
@@ -335,7 +343,7 @@ impl Storage for SimStorage {
         let length = buffer.len() as u64;
         self.begin_read(Operation::GetRange { name, start, length }).map_err(|error| failed("reading", name, error))?;
         let medium = self.medium();
-        let bytes = medium.read(name)?;
+        let bytes = medium.read(name, start, length)?;
         let beyond = StorageError::Range { name, start, length, size: bytes.len() as u64 };
         let range = usize::try_from(start).ok().and_then(|start| Some(start..start.checked_add(buffer.len())?));
         buffer.copy_from_slice(range.and_then(|range| bytes.get(range)).ok_or(beyond)?);
@@ -370,126 +378,4 @@ impl Storage for SimStorage {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ids::ObjectId;
-    use std::io::ErrorKind;
-
-    const FIRST: ObjectName = ObjectName::pack(ObjectId::new([1; 32]));
-    const SECOND: ObjectName = ObjectName::pack(ObjectId::new([2; 32]));
-
-    /// Each fault at a put and at a delete: what it answers, what it leaves, and whether the process lives.
-    #[test]
-    fn each_fault_does_what_the_contract_says() {
-        for (fault, done, dies) in [
-            (Fault::Error, false, false),
-            (Fault::ErrorAfter, true, false),
-            (Fault::Crash, false, true),
-            (Fault::CrashAfter, true, true),
-        ] {
-            let storage = SimStorage::new();
-            storage.fail_at(1, fault);
-            storage.fail_at(2, fault);
-            storage.put(FIRST, &[b"1"]).unwrap();
-            assert!(storage.put(SECOND, &[b"2"]).unwrap_err().io_kind().is_some(), "{fault:?}");
-            assert_eq!(storage.peek(SECOND).is_some(), done, "{fault:?}");
-            assert_eq!(storage.is_crashed(), dies, "{fault:?}");
-            if dies {
-                let before = (storage.operations(), storage.writes());
-                assert!(storage.get(FIRST, 9).unwrap_err().io_kind().is_some());
-                assert!(storage.get_range(FIRST, 0, &mut []).unwrap_err().io_kind().is_some());
-                assert!(storage.size(FIRST).unwrap_err().io_kind().is_some());
-                assert!(storage.list(ObjectKind::Pack).unwrap_err().io_kind().is_some());
-                assert!(storage.clone().put(FIRST, &[]).unwrap_err().io_kind().is_some());
-                assert!(storage.delete(FIRST).unwrap_err().io_kind().is_some());
-                assert_eq!((storage.operations(), storage.writes()), before, "a dead process reached the storage");
-                assert_eq!(storage.another_process().get(FIRST, 9).unwrap(), b"1");
-                storage.restart();
-            }
-            storage.delete(FIRST).unwrap_err();
-            assert_eq!(storage.peek(FIRST).is_none(), done, "{fault:?}");
-            storage.restart();
-            // The faults are spent.
-            let expected = if done { Put::AlreadyThere } else { Put::Stored };
-            assert_eq!(storage.put(SECOND, &[b"2"]).unwrap(), expected);
-            storage.delete(FIRST).unwrap();
-            assert_eq!(storage.objects().into_iter().collect::<Vec<_>>(), [(SECOND, b"2".to_vec())]);
-        }
-    }
-
-    #[test]
-    fn a_full_medium_takes_nothing_new_until_it_is_freed() {
-        let storage = SimStorage::new();
-        storage.put(FIRST, &[b"1"]).unwrap();
-        storage.fail_at(1, Fault::Full);
-        for process in [&storage, &storage.another_process()] {
-            assert_eq!(process.put(SECOND, &[]).unwrap_err().io_kind(), Some(ErrorKind::StorageFull));
-        }
-        assert_eq!(storage.put(FIRST, &[]).unwrap(), Put::AlreadyThere);
-        assert_eq!(storage.get(FIRST, 9).unwrap(), b"1");
-        storage.delete(FIRST).unwrap();
-        assert!(storage.put(FIRST, &[]).is_err());
-        storage.free();
-        assert_eq!(storage.put(SECOND, &[b"2"]).unwrap(), Put::Stored);
-    }
-
-    #[test]
-    fn an_unreadable_object_is_there_but_cannot_be_read() {
-        let storage = SimStorage::from_objects([(FIRST, b"1".to_vec()), (SECOND, b"2".to_vec())]);
-        storage.fail_reads(FIRST);
-        for error in [storage.get(FIRST, 9).unwrap_err(), storage.get_range(FIRST, 0, &mut []).unwrap_err()] {
-            assert!(error.io_kind().is_some() && !error.is_not_found());
-        }
-        assert_eq!(storage.size(FIRST).unwrap(), 1);
-        assert_eq!(storage.list(ObjectKind::Pack).unwrap().len(), 2);
-        assert_eq!(storage.put(FIRST, &[]).unwrap(), Put::AlreadyThere);
-        assert_eq!(storage.get(SECOND, 9).unwrap(), b"2");
-        storage.heal_reads(FIRST);
-        assert_eq!(storage.get(FIRST, 9).unwrap(), b"1");
-    }
-
-    #[test]
-    fn a_read_only_process_reads_and_every_write_of_it_fails() {
-        let storage = SimStorage::from_objects([(FIRST, b"1".to_vec())]);
-        storage.set_read_only(true);
-        for error in [
-            storage.put(FIRST, &[]).unwrap_err(),
-            storage.put(SECOND, &[]).unwrap_err(),
-            storage.delete(FIRST).unwrap_err(),
-            storage.delete(SECOND).unwrap_err(),
-        ] {
-            assert_eq!(error.io_kind(), Some(ErrorKind::ReadOnlyFilesystem));
-        }
-        assert_eq!(storage.get(FIRST, 9).unwrap(), b"1");
-        assert_eq!(storage.another_process().put(SECOND, &[]).unwrap(), Put::Stored);
-    }
-
-    #[test]
-    fn operations_are_recorded_in_order_and_damage_is_not() {
-        let storage = SimStorage::new();
-        storage.put(FIRST, &[b"123"]).unwrap();
-        storage.put(FIRST, &[b"4"]).unwrap();
-        storage.overwrite(SECOND, b"damaged".to_vec());
-        assert_eq!(storage.names(ObjectKind::Pack), [FIRST, SECOND]);
-        assert_eq!(storage.remove(SECOND), Some(b"damaged".to_vec()));
-        storage.get(SECOND, 1).unwrap_err();
-        storage.get_range(FIRST, 1, &mut [0; 2]).unwrap();
-        storage.size(FIRST).unwrap();
-        storage.list(ObjectKind::Key).unwrap();
-        storage.delete(FIRST).unwrap();
-        let expected = [
-            Operation::Put(FIRST),
-            Operation::Put(FIRST),
-            Operation::Get(SECOND),
-            Operation::GetRange { name: FIRST, start: 1, length: 2 },
-            Operation::Size(FIRST),
-            Operation::List(ObjectKind::Key),
-            Operation::Delete(FIRST),
-        ];
-        assert_eq!(storage.operations(), expected);
-        assert_eq!(storage.writes(), 3);
-        assert_eq!(storage.operations().iter().filter(|operation| operation.is_write()).count(), 3);
-        storage.forget_operations();
-        assert_eq!((storage.operations(), storage.writes()), (vec![], 3));
-    }
-}
+mod tests;

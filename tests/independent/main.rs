@@ -205,6 +205,26 @@ fn another_reader_restores_high_trees_and_a_container() {
 }
 
 #[test]
+fn another_reader_computes_the_same_parity() {
+    // By finding the polynomial, where the program transforms: objects of less than a sector, of a few, and of several codewords.
+    let Some(world) = World::new(&["--parity", "30"]) else { return };
+    fs::write(world.path("plain.img"), noise(150_000, 4)).unwrap();
+    world.backup("plain.img", &[]);
+    let said = world.ask_another(&[], &["--parity".as_ref()]).unwrap();
+    let shapes: Vec<Vec<&str>> = said.lines().map(|line| line.split(' ').collect()).collect();
+    for kind in ["config", "keys", "packs", "index", "snapshots", "audit"] {
+        assert!(shapes.iter().any(|shape| shape[0] == kind), "no parity of {kind}: {said}");
+    }
+    let several = |shape: &Vec<&str>| shape[0] == "packs" && shape[2] == "4" && shape[3] == "10";
+    assert!(shapes.iter().any(several), "no pack of four codewords: {said}");
+
+    let pack = world.objects().into_iter().find(|path| path.components().any(|part| part.as_os_str() == "packs"));
+    fs::remove_file(pack.unwrap()).unwrap();
+    let error = world.ask_another(&[], &["--parity".as_ref()]).unwrap_err();
+    assert!(error.contains("of no object"), "{error}");
+}
+
+#[test]
 fn another_reader_restores_an_empty_disk_of_zeros() {
     let Some(world) = World::new(&[]) else { return };
     fs::write(world.path("zeros.img"), vec![0; 100_001]).unwrap();
@@ -311,6 +331,7 @@ fn a_chapter_that_says_something_else_is_noticed() {
         ("names", "sessions/4d", "session/4d"),
         ("object", "1 | kind", "1 | kind |\n\n```hex name=object-new\n0000  00\n```\n\n| "),
         ("pack", "at 64, 181", "at 64, 182"),
+        ("parity", "(1002d)", "(1002b)"),
         ("signature", "signature: index segment", "signature: segment"),
         ("snapshot", "394 559", "394 560"),
         ("tree", "spans 5 and 4096", "spans 5 and 4097"),
