@@ -248,7 +248,9 @@ fn another_reader_gives_no_wrong_bytes_after_damage() {
         let bytes = fs::read(&object).unwrap();
         let kind = object.strip_prefix(world.path("repo")).unwrap().components().next().unwrap();
         let kind = kind.as_os_str().to_str().unwrap().to_owned();
-        let at_risk = ["config", "keys", "index", "audit"].contains(&kind.as_str()) || object.ends_with(&snapshot);
+        // Its parity has the same id, and a reader that mends nothing has no use for that.
+        let is_asked_for = kind == "snapshots" && object.ends_with(&snapshot);
+        let at_risk = ["config", "keys", "index", "audit"].contains(&kind.as_str()) || is_asked_for;
         for at in [8, bytes.len() / 2, bytes.len() - 1] {
             let mut damaged = bytes.clone();
             damaged[at] ^= 1;
@@ -266,7 +268,7 @@ fn another_reader_gives_no_wrong_bytes_after_damage() {
             if kind != "config" {
                 let forged = object.with_file_name(blake3::hash(&damaged).to_hex().as_str());
                 fs::rename(&object, &forged).unwrap();
-                let prefix = if object.ends_with(&snapshot) { forged.file_name().unwrap() } else { snapshot.as_ref() };
+                let prefix = if is_asked_for { forged.file_name().unwrap() } else { snapshot.as_ref() };
                 match world.read_by_another(prefix.to_str().unwrap()) {
                     Ok(found) => {
                         assert_same(&found, &disk, &format!("{what}, forged"));

@@ -4,7 +4,7 @@
 //! [`matrix`] loses runs of the objects, [`sidecars`] damages their parity as well, [`storage`] stops writers between the two,
 //! [`checks`] asks `check`, and [`hostile`] gives parity objects that nobody made.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
 #[path = "../common/mod.rs"]
 mod common;
