@@ -13,7 +13,7 @@ use crate::repo::RepoError;
 use crate::repo::open::Repository;
 use crate::repo::parity::{self, Condition, Coverage, ParityCondition};
 use crate::storage::{Listed, Storage};
-use rayon::prelude::*;
+use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use std::collections::BTreeSet;
 
 pub(super) fn check(

@@ -1,7 +1,9 @@
 //! The faults of the simulated storage, each held to what the head of its file says.
 
-use super::*;
+use super::{Fault, Operation, SimStorage};
 use crate::ids::ObjectId;
+use crate::names::{ObjectKind, ObjectName};
+use crate::storage::{Put, Storage, StorageError};
 use std::io::ErrorKind;
 
 const FIRST: ObjectName = ObjectName::pack(ObjectId::new([1; 32]));
