@@ -3,7 +3,8 @@
 //! Always true here:
 //! - A name is a kind and, for all but the config, 32 bytes of id. Every other file in a repository's folder
 //!   is not ours and is left alone.
-//! - The name of an object that has an id is the BLAKE3 of its bytes.
+//! - The name of an object that has an id is the BLAKE3 of its bytes; but the parity of an object has the id of that object, so that each is
+//!   found from the other without opening anything.
 //! - What was moved aside has a name of its own kind, an [`AsideName`], which is no object's.
 
 use crate::ids::ObjectId;
@@ -27,12 +28,24 @@ pub enum ObjectKind {
     Retired,
     /// Audit entries.
     Audit,
+    /// Parity of objects of the other kinds.
+    Parity,
 }
 
 impl ObjectKind {
     /// Every kind, in the order in which a copy of a repository must be made so that it is sound at each step.
-    pub const ALL: [Self; 8] =
-        [Self::Config, Self::Key, Self::Pack, Self::Index, Self::Snapshot, Self::Session, Self::Retired, Self::Audit];
+    /// Parity comes last: an object without it is sound, and it is of no use without its object.
+    pub const ALL: [Self; 9] = [
+        Self::Config,
+        Self::Key,
+        Self::Pack,
+        Self::Index,
+        Self::Snapshot,
+        Self::Session,
+        Self::Retired,
+        Self::Audit,
+        Self::Parity,
+    ];
 
     /// The folder, or for the config the file.
     pub const fn folder(self) -> &'static str {
@@ -45,6 +58,7 @@ impl ObjectKind {
             Self::Session => "sessions",
             Self::Retired => "retired",
             Self::Audit => "audit",
+            Self::Parity => "parity",
         }
     }
 
@@ -59,17 +73,23 @@ impl ObjectKind {
             Self::Session => "session",
             Self::Retired => "retirement",
             Self::Audit => "audit entry",
+            Self::Parity => "parity",
         }
     }
 
     /// True where the name is the BLAKE3 of the bytes.
     pub const fn named_by_content(self) -> bool {
-        !matches!(self, Self::Config)
+        !matches!(self, Self::Config | Self::Parity)
     }
 
     /// True where objects lie in sub-folders by the first two hex digits of their id.
     pub const fn fanned_out(self) -> bool {
-        matches!(self, Self::Pack)
+        matches!(self, Self::Pack | Self::Parity)
+    }
+
+    /// True where an object may have parity. The others are short-lived, or parity themselves.
+    pub const fn has_parity(self) -> bool {
+        !matches!(self, Self::Session | Self::Retired | Self::Parity)
     }
 }
 
@@ -83,6 +103,12 @@ pub struct ObjectName {
 impl ObjectName {
     /// The config's name.
     pub const CONFIG: Self = Self { kind: ObjectKind::Config, id: None };
+
+    /// The id under which the parity of the config lies, which has none of its own (format-spec/parity.md).
+    pub const CONFIG_PARITY: ObjectId = ObjectId::new([
+        0x89, 0x32, 0x61, 0x33, 0x67, 0x0a, 0xc3, 0x46, 0x98, 0x34, 0x1c, 0x05, 0x77, 0x75, 0x8d, 0x2e, 0x83, 0xd8,
+        0xb8, 0xc0, 0x0a, 0x73, 0x83, 0xbd, 0x67, 0xd2, 0x6b, 0x9f, 0xfd, 0x44, 0x90, 0x7f,
+    ]);
 
     /// The name of an object that has an id.
     pub const fn new(kind: ObjectKind, id: ObjectId) -> Self {
@@ -105,6 +131,15 @@ impl ObjectName {
     /// The id; none for the config.
     pub const fn id(self) -> Option<ObjectId> {
         self.id
+    }
+
+    /// The name of this object's parity; none for kinds that have none.
+    pub const fn parity(self) -> Option<Self> {
+        match self.id {
+            _ if !self.kind.has_parity() => None,
+            None => Some(Self::new(ObjectKind::Parity, Self::CONFIG_PARITY)),
+            Some(id) => Some(Self::new(ObjectKind::Parity, id)),
+        }
     }
 
     /// The path below the repository, with `/` between its parts.

@@ -130,6 +130,10 @@ pub(crate) struct Init {
     /// The size at which a pack is closed, in MiB
     #[arg(long, default_value_t = 64, value_name = "MIB", value_parser = clap::value_parser!(u32).range(1..=256))]
     pub pack_size: u32,
+    /// Parity stored beside each object, in percent of it, 0 for none; 1 is rounded up to what can be made. It mends bad sectors and
+    /// lost runs of up to about this share of a pack, and small objects even when they are gone; not the loss of the whole storage
+    #[arg(long, default_value_t = 3, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(0..=50))]
+    pub parity: u8,
     /// Memory that each guess of the password costs, in MiB
     #[arg(long, default_value_t = 64, value_name = "MIB", value_parser = clap::value_parser!(u32).range(8..=1024))]
     pub password_memory: u32,

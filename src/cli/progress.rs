@@ -127,6 +127,7 @@ const fn name(phase: Phase) -> &'static str {
         Phase::Prune => "prune",
         Phase::CheckStructure => "check-structure",
         Phase::CheckData => "check-data",
+        Phase::CheckParity => "check-parity",
         Phase::Extract => "extract",
         Phase::Copy => "copy",
         Phase::Search => "search",
@@ -145,6 +146,7 @@ const fn title(phase: Phase) -> &'static str {
         Phase::Prune => "Pruning",
         Phase::CheckStructure => "Checking snapshots",
         Phase::CheckData => "Reading packs",
+        Phase::CheckParity => "Reading parity",
         Phase::Extract => "Extracting",
         Phase::Copy => "Copying",
         Phase::Search => "Looking for missing chunks",
@@ -154,8 +156,8 @@ const fn title(phase: Phase) -> &'static str {
 }
 
 const fn counts_bytes(phase: Phase) -> bool {
-    use Phase::{Backup, CheckData, Copy, Extract, Prune, Restore, Search, Verify};
-    matches!(phase, Backup | Restore | Verify | CheckData | Extract | Copy | Search | Prune)
+    use Phase::{Backup, CheckData, CheckParity, Copy, Extract, Prune, Restore, Search, Verify};
+    matches!(phase, Backup | Restore | Verify | CheckData | CheckParity | Extract | Copy | Search | Prune)
 }
 
 fn bar(phase: Phase, total: Option<u64>) -> ProgressBar {

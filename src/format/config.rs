@@ -115,7 +115,7 @@ pub struct ConfigRecord {
     /// The zstd level for new chunks.
     #[n(3)]
     pub compression_level: i8,
-    /// Parity, in data shards for each parity shard; 0 is none.
+    /// Parity, in data sectors for each parity sector: 2 to 62; 0 is none.
     #[n(4)]
     pub parity: u16,
     /// The program that made the repository.
@@ -123,11 +123,27 @@ pub struct ConfigRecord {
     pub tool: String,
 }
 
+impl ConfigRecord {
+    /// The parity that costs about this many percent of what it protects, as far as the limits go; none for 0.
+    pub fn parity_of_percent(percent: u8) -> u16 {
+        match u16::from(percent) {
+            0 => 0,
+            percent => ((100 + percent / 2) / percent).clamp(Config::LEAST_PARITY_RATIO, Config::LARGEST_PARITY_RATIO),
+        }
+    }
+}
+
 impl Config {
     /// The largest pack that any repository may aim at, in bytes.
     pub const MAX_PACK_SIZE: u32 = 256 << 20;
     /// What `init` takes, in bytes.
     pub const DEFAULT_PACK_SIZE: u32 = 64 << 20;
+    /// The smallest number of data sectors for each parity sector: the most parity.
+    pub const LEAST_PARITY_RATIO: u16 = 2;
+    /// The largest number of data sectors for each parity sector: the least parity.
+    pub const LARGEST_PARITY_RATIO: u16 = 62;
+    /// The parity that `init` makes: about 3 %.
+    pub const DEFAULT_PARITY_RATIO: u16 = 33;
 
     /// The config's bytes: header, record, checksum.
     pub fn encode(&self) -> Vec<u8> {
@@ -161,8 +177,8 @@ impl Config {
         if !(1..=22).contains(&record.compression_level) {
             return field("compression level", "1 to 22", record.compression_level.unsigned_abs().into());
         }
-        if record.parity != 0 {
-            return field("parity", "0 in this version", record.parity.into());
+        if record.parity != 0 && !(Self::LEAST_PARITY_RATIO..=Self::LARGEST_PARITY_RATIO).contains(&record.parity) {
+            return field("parity", "0, or 2 to 62", record.parity.into());
         }
         Ok(Self { repository: header.repository, record })
     }
@@ -189,6 +205,20 @@ mod tests {
     #[test]
     fn round_trips() {
         assert_eq!(Config::decode(&config().encode()), Ok(config()));
+    }
+
+    #[test]
+    fn every_ratio_of_parity_within_the_limits_is_legal() {
+        for parity in std::iter::once(0).chain(Config::LEAST_PARITY_RATIO..=Config::LARGEST_PARITY_RATIO) {
+            let mut config = config();
+            config.record.parity = parity;
+            assert_eq!(Config::decode(&config.encode()), Ok(config));
+        }
+        let percents =
+            [(0, 0), (1, 62), (2, 50), (3, Config::DEFAULT_PARITY_RATIO), (7, 14), (30, 3), (50, 2), (100, 2)];
+        for (percent, ratio) in percents {
+            assert_eq!(ConfigRecord::parity_of_percent(percent), ratio, "{percent} %");
+        }
     }
 
     #[test]
@@ -232,7 +262,7 @@ mod tests {
 
     #[test]
     fn parameters_outside_of_their_limits_are_refused() {
-        let spoil: [fn(&mut ConfigRecord); 11] = [
+        let spoil: [fn(&mut ConfigRecord); 12] = [
             |c| (c.chunking.min, c.chunking.average) = ((1 << 20) + 2, 2 << 20),
             |c| (c.chunking.average, c.chunking.max) = ((4 << 20) + 2, 8 << 20),
             |c| (c.chunking.min, c.chunking.average, c.chunking.max) = (256, 258, 1022),
@@ -244,6 +274,7 @@ mod tests {
             |c| c.pack_size = 1,
             |c| c.compression_level = 0,
             |c| c.parity = 1,
+            |c| c.parity = 63,
         ];
         for (case, spoil) in spoil.into_iter().enumerate() {
             let mut config = config();

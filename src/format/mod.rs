@@ -15,6 +15,7 @@ pub mod keys;
 pub mod manifest;
 pub mod object;
 pub mod pack;
+pub mod parity;
 pub mod retired;
 pub mod session;
 pub mod signature;

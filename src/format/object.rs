@@ -9,6 +9,7 @@
 use super::{FormatError, InStructure};
 use crate::codec::{Reader, Writer};
 use crate::ids::RepositoryId;
+use crate::names::ObjectKind;
 
 /// The newest version of the format, and the only one so far.
 pub const VERSION: u16 = 1;
@@ -39,9 +40,25 @@ pub enum Magic {
     Session = b'L',
     /// A retirement: what a prune has condemned.
     Retired = b'D',
+    /// Parity of an object.
+    Parity = b'R',
 }
 
 impl Magic {
+    /// The kind byte of objects of this kind; none for kinds whose objects have no header in this version.
+    pub const fn of(kind: ObjectKind) -> Option<Self> {
+        Some(match kind {
+            ObjectKind::Config => Self::Config,
+            ObjectKind::Key => Self::Key,
+            ObjectKind::Pack => Self::Pack,
+            ObjectKind::Index => Self::Index,
+            ObjectKind::Snapshot => Self::Snapshot,
+            ObjectKind::Audit => Self::Audit,
+            ObjectKind::Parity => Self::Parity,
+            ObjectKind::Session | ObjectKind::Retired => return None,
+        })
+    }
+
     const fn structure(self) -> &'static str {
         match self {
             Self::Config => "config",
@@ -52,6 +69,7 @@ impl Magic {
             Self::Audit => "audit entry",
             Self::Session => "session",
             Self::Retired => "retirement",
+            Self::Parity => "parity",
         }
     }
 }

@@ -66,7 +66,7 @@ pub fn verify(repository: &Repository, cache: Option<&Path>, snapshots: &[Snapsh
 }
 
 fn finding(kind: FindingKind, object: ObjectName, detail: String) -> Finding {
-    Finding { kind, object, detail, snapshots: BTreeSet::new(), sticks: BTreeSet::new() }
+    Finding { kind, object, detail, snapshots: BTreeSet::new(), sticks: BTreeSet::new(), mendable: None }
 }
 
 /// Snapshots that were made and are gone, though nobody let them go, and those that were let go and are back. Only an operator's or

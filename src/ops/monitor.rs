@@ -22,6 +22,8 @@ pub enum Phase {
     CheckStructure,
     /// Reading packs.
     CheckData,
+    /// Reading parity.
+    CheckParity,
     /// Looking for missing chunks on a disk.
     Search,
     /// Storing what was found, and moving aside what is damaged.

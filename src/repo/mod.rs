@@ -19,6 +19,7 @@ mod issue;
 pub mod keyring;
 pub mod open;
 pub mod packer;
+pub mod parity;
 pub mod reader;
 pub mod retired;
 pub mod rotation;
@@ -252,6 +253,9 @@ pub enum RepoError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// Parity cannot mend an object.
+    #[error(transparent)]
+    Parity(#[from] parity::ParityError),
     /// Packing or cutting failed.
     #[error(transparent)]
     Chunk(#[from] ChunkError),
@@ -278,6 +282,7 @@ impl RepoError {
                         StorageError::NotFound { .. } | StorageError::Range { .. } | StorageError::TooLarge { .. }
                     )
             }
+            Self::Parity(error) => error.is_damage(),
             Self::NameMismatch { .. }
             | Self::Malformed { .. }
             | Self::Sealed { .. }

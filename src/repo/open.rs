@@ -3,10 +3,13 @@
 //! Always true here:
 //! - `init` writes the key bundle before the config: a repository without a config does not exist, one with a
 //!   config can be opened.
+//! - Where the config asks for parity, everything that goes through the repository's storage gets it, the bundle and the
+//!   config themselves included.
 //! - The config that is used is the one that the opened bundle holds, byte for byte; a config object that differs is refused.
 
 use super::bundles::{Credential, Lock, open_bundle, store_bundle};
 use super::keyring::{Action, KeyRing};
+use super::parity::ParityStorage;
 use super::{RepoError, chain};
 use crate::codec::Reader;
 use crate::crypto::password::{Password, PasswordCost};
@@ -63,11 +66,12 @@ impl Repository {
         let config = Config { repository: RepositoryId::new(random_bytes()?), record: options.config };
         let config_bytes = config.encode();
         Config::decode(&config_bytes).map_err(|source| RepoError::Malformed { name: ObjectName::CONFIG, source })?;
+        let storage = ParityStorage::wrap(storage, config.repository, config.record.parity);
         let record = KeyRing::new_admin(config.repository, &options.label, config.record.created_ms, &config_bytes)?;
         let lock = Lock::Password(password, options.cost);
         let bundle = store_bundle(&*storage, config.repository, &record, lock)?;
         if storage.put(ObjectName::CONFIG, &[&config_bytes])? == Put::AlreadyThere {
-            return Err(exists());
+            return Err(RepoError::AlreadyExists { place: storage.place() });
         }
         let keys = KeyRing::from_record(&record, config.repository)
             .map_err(|source| RepoError::Malformed { name: bundle, source })?;
@@ -95,6 +99,7 @@ impl Repository {
         };
         let config = Config::decode(&config_bytes)
             .map_err(|source| RepoError::Malformed { name: ObjectName::CONFIG, source })?;
+        let storage = ParityStorage::wrap(storage, config.repository, config.record.parity);
         Ok(LockedRepository { storage, config, config_bytes })
     }
 
@@ -125,6 +130,7 @@ impl Repository {
         }
         match (configs.pop(), configs.is_empty(), wrong) {
             (Some((config, config_bytes)), true, _) => {
+                let storage = ParityStorage::wrap(storage, config.repository, config.record.parity);
                 LockedRepository { storage, config, config_bytes }.unlock_for(credential, action)
             }
             (None, _, Some(_)) => Err(RepoError::WrongPassword { tried: 1, unusable: problems }),

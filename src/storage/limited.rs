@@ -124,6 +124,11 @@ impl Storage for Limited {
         self.inner.set_aside(name)
     }
 
+    fn replace(&self, name: ObjectName, parts: &[&[u8]]) -> Result<Option<AsideName>, StorageError> {
+        self.pay(self.upload.as_ref(), parts.iter().map(|part| part.len()).sum())?;
+        self.inner.replace(name, parts)
+    }
+
     fn list_aside(&self) -> Result<Vec<(AsideName, u64)>, StorageError> {
         self.inner.list_aside()
     }

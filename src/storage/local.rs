@@ -414,6 +414,10 @@ impl Storage for LocalStorage {
         self.move_aside(name)
     }
 
+    fn replace(&self, name: ObjectName, parts: &[&[u8]]) -> Result<Option<AsideName>, StorageError> {
+        self.replace_object(name, parts)
+    }
+
     fn list_aside(&self) -> Result<Vec<(AsideName, u64)>, StorageError> {
         self.moved_aside()
     }

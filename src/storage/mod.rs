@@ -213,6 +213,19 @@ pub trait Storage: Send + Sync + std::fmt::Debug {
     /// [`StorageError::Io`].
     fn set_aside(&self, name: ObjectName) -> Result<Option<AsideName>, StorageError>;
 
+    /// Puts these bytes in the place of an object that is damaged, and moves what was there aside; where nothing is there, it is a put.
+    ///
+    /// Where the storage can, the object is at each moment there with one or the other bytes. This is for mending alone: an object that
+    /// is whole is never replaced.
+    ///
+    /// # Errors
+    /// [`StorageError::Io`].
+    fn replace(&self, name: ObjectName, parts: &[&[u8]]) -> Result<Option<AsideName>, StorageError> {
+        let aside = self.set_aside(name)?;
+        self.put(name, parts)?;
+        Ok(aside)
+    }
+
     /// What was moved aside, sorted by name, with sizes in bytes.
     ///
     /// # Errors

@@ -240,6 +240,11 @@ impl Storage for Patient {
         self.inner.set_aside(name)
     }
 
+    /// Tried once, as a move is.
+    fn replace(&self, name: ObjectName, parts: &[&[u8]]) -> Result<Option<AsideName>, StorageError> {
+        self.inner.replace(name, parts)
+    }
+
     fn list_aside(&self) -> Result<Vec<(AsideName, u64)>, StorageError> {
         let task = Task { action: "listing", object: &"what lies aside", is_read: false };
         self.attempts(&task, |_| self.inner.list_aside())

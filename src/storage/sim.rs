@@ -16,7 +16,8 @@
 //!
 //! And these, which last until they are taken back:
 //! - [`SimStorage::fail_reads`]: the medium cannot read one object. `get` and `get_range` of it fail for every process; it is
-//!   listed, has a size, can be deleted and counts as there for a put.
+//!   listed, has a size, can be deleted and counts as there for a put. [`SimStorage::fail_reads_within`]: the same for the
+//!   reads that touch a range of its bytes.
 //! - [`SimStorage::set_flaky`]: for this process, operations fail as often as that says, counted for each operation (of one kind, at
 //!   one object or range) apart, and then works: so that whoever tries again often enough gets on, whatever order threads run in.
 //! - [`SimStorage::set_read_only`]: this process may not write. Every write fails with `ReadOnlyFilesystem`, also
@@ -29,8 +30,9 @@
 //! - Calls made in one order give one result: there is no clock and no randomness.
 //! - Operations that a crashed process tries never reach the storage: they are neither recorded nor counted.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::io;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::names::{AsideName, ObjectKind, ObjectName};
@@ -88,6 +90,8 @@ pub enum Operation {
     Delete(ObjectName),
     /// [`Storage::set_aside`].
     SetAside(ObjectName),
+    /// [`Storage::replace`].
+    Replace(ObjectName),
     /// [`Storage::list_aside`].
     ListAside,
     /// [`Storage::delete_aside`].
@@ -97,7 +101,7 @@ pub enum Operation {
 impl Operation {
     /// True for puts, deletes and moves aside.
     pub const fn is_write(self) -> bool {
-        matches!(self, Self::Put(_) | Self::Delete(_) | Self::SetAside(_) | Self::DeleteAside(_))
+        matches!(self, Self::Put(_) | Self::Delete(_) | Self::SetAside(_) | Self::Replace(_) | Self::DeleteAside(_))
     }
 }
 
@@ -106,7 +110,7 @@ impl Operation {
 struct Medium {
     objects: BTreeMap<ObjectName, Vec<u8>>,
     aside: BTreeMap<AsideName, Vec<u8>>,
-    unreadable: BTreeSet<ObjectName>,
+    unreadable: BTreeMap<ObjectName, Range<u64>>,
     full: bool,
 }
 
@@ -228,7 +232,12 @@ impl SimStorage {
 
     /// Makes an object unreadable for every process.
     pub fn fail_reads(&self, name: ObjectName) {
-        self.medium().unreadable.insert(name);
+        self.fail_reads_within(name, 0..u64::MAX);
+    }
+
+    /// Makes a range of an object's bytes unreadable for every process; the range that was so before is readable again.
+    pub fn fail_reads_within(&self, name: ObjectName, range: Range<u64>) {
+        self.medium().unreadable.insert(name, range);
     }
 
     /// Makes an object readable again.
@@ -345,9 +354,10 @@ impl Medium {
         Some(aside)
     }
 
-    fn read(&self, name: ObjectName) -> Result<&Vec<u8>, StorageError> {
+    fn read(&self, name: ObjectName, start: u64, length: u64) -> Result<&Vec<u8>, StorageError> {
         let bytes = self.find(name)?;
-        if self.unreadable.contains(&name) {
+        let bad = self.unreadable.get(&name);
+        if bad.is_some_and(|bad| bad.start < start.saturating_add(length.max(1)) && bad.end > start) {
             return Err(failed("reading", name, io::Error::from_raw_os_error(super::codes::UNREADABLE[0])));
         }
         Ok(bytes)
@@ -384,7 +394,7 @@ impl Storage for SimStorage {
     fn get(&self, name: ObjectName, limit: u64) -> Result<Vec<u8>, StorageError> {
         self.begin_read(Operation::Get(name)).map_err(|error| failed("reading", name, error))?;
         let medium = self.medium();
-        let bytes = medium.read(name)?;
+        let bytes = medium.read(name, 0, u64::MAX)?;
         let size = bytes.len() as u64;
         if size > limit {
             return Err(StorageError::TooLarge { name, size, limit });
@@ -396,7 +406,7 @@ impl Storage for SimStorage {
         let length = buffer.len() as u64;
         self.begin_read(Operation::GetRange { name, start, length }).map_err(|error| failed("reading", name, error))?;
         let medium = self.medium();
-        let bytes = medium.read(name)?;
+        let bytes = medium.read(name, start, length)?;
         let beyond = StorageError::Range { name, start, length, size: bytes.len() as u64 };
         let range = usize::try_from(start).ok().and_then(|start| Some(start..start.checked_add(buffer.len())?));
         buffer.copy_from_slice(range.and_then(|range| bytes.get(range)).ok_or(beyond)?);
@@ -434,6 +444,21 @@ impl Storage for SimStorage {
         let mut medium = self.medium();
         let verdict = self.begin_write(Operation::SetAside(name), &mut medium).map_err(fail)?;
         let moved = if verdict.done { medium.set_aside(name) } else { None };
+        verdict.answer.map_or(Ok(moved), |error| Err(fail(error)))
+    }
+
+    fn replace(&self, name: ObjectName, parts: &[&[u8]]) -> Result<Option<AsideName>, StorageError> {
+        let fail = |error| failed("replacing", name, error);
+        let mut medium = self.medium();
+        let verdict = self.begin_write(Operation::Replace(name), &mut medium).map_err(fail)?;
+        let mut moved = None;
+        if verdict.done {
+            if medium.full {
+                return Err(fail(verdict.answer.unwrap_or_else(|| io::ErrorKind::StorageFull.into())));
+            }
+            moved = medium.set_aside(name);
+            medium.objects.insert(name, parts.concat());
+        }
         verdict.answer.map_or(Ok(moved), |error| Err(fail(error)))
     }
 

@@ -47,6 +47,8 @@ fn each_command_prints_its_document() {
 
     let check = world.json(&["check", "-r", "repo", "--read-data"], 0);
     has(&check, &[("ok", "flag"), ("findings", "list"), ("chunks_opened", "count"), ("bytes_read", "count")]);
+    has(&check, &[("without_parity", "count"), ("parity_read", "count")]);
+    assert!(check["parity_read"].as_u64() > Some(3) && check["without_parity"] == 0, "{check}");
     assert_eq!((&check["ok"], check["findings"].as_array().unwrap().len()), (&true.into(), 0));
 
     let stats = world.json(&["stats", "-r", "repo"], 0);
@@ -161,6 +163,7 @@ fn damage_is_a_document_with_findings() {
         has(finding, &[("kind", "text"), ("object", "text"), ("snapshots", "list"), ("sticks", "list")]);
     }
     let missing = findings.iter().find(|one| one["kind"] == "pack-missing").expect("the pack is missed");
+    assert!(missing["mendable"].is_boolean(), "a repository has parity unless it was made without: {missing}");
     assert!(missing["object"].as_str().unwrap().starts_with("packs/"));
     assert_eq!(missing["snapshots"], serde_json::json!([snapshot]));
     assert_eq!(missing["sticks"], serde_json::json!(["ana"]));

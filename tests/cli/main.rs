@@ -271,6 +271,16 @@ fn what_init_is_told_stands_in_the_config() {
     let sizes = (record.chunking.min, record.chunking.average, record.chunking.max);
     assert_eq!(sizes, (8 << 10, 16 << 10, 64 << 10));
     assert_eq!((record.pack_size, record.compression_level), (2 << 20, 7));
+    for (percent, ratio) in [(None, 33), (Some("0"), 0), (Some("1"), 62), (Some("10"), 10), (Some("50"), 2)] {
+        let folder = format!("parity-{ratio}");
+        let parity = percent.map(|percent| ["--parity", percent]);
+        let parity = parity.iter().flatten().copied();
+        let all: Vec<&str> = ["init", "-r", &folder, "--password-memory", "8"].into_iter().chain(parity).collect();
+        world.run(&all).ends_with(0);
+        let record = sheaf::format::config::Config::decode(&world.read(&format!("{folder}/config"))).unwrap().record;
+        assert_eq!(record.parity, ratio, "{percent:?}");
+    }
+    world.run(&["init", "-r", "refused", "--parity", "51"]).ends_with(2);
     for wrong in [["--chunk-size", "3"], ["--chunk-size", "2049"], ["--pack-size", "0"], ["--pack-size", "257"]] {
         world.run(&[&["init", "-r", "refused"][..], &wrong].concat()).ends_with(2);
     }

@@ -24,6 +24,11 @@ use sheaf::format::signature::{MAKER_LENGTH, SignatureBlock};
 use sheaf::format::snapshot::{self, Counts, DiskFacts, OperatorRecord, PrivateRecord, RecipientSlot};
 use sheaf::format::tree::{TreeEntry, TreeNode, TreeRoot};
 use sheaf::ids::{ChunkId, ChunkKey, ObjectId, RecipientId, RepositoryId, from_hex};
+use sheaf::names::ObjectName;
+use sheaf::repo::parity::ParityStorage;
+use sheaf::storage::Storage;
+use sheaf::storage::sim::SimStorage;
+use std::sync::Arc;
 
 /// `info` of HPKE for the content key of a snapshot.
 pub(crate) const INFO: &[u8] = b"sheaf v1 snapshot content key";
@@ -570,6 +575,31 @@ impl Repository {
             .extend(pairs(config_record, &["created", "chunking", "pack size", "zstd level", "parity", "tool"]));
         config_parts.push(("BLAKE3 of all bytes before".to_owned(), config[config.len() - 32..].to_vec()));
 
+        // The parity object, as storage that makes parity stores it.
+        let parity = {
+            let medium = Arc::new(SimStorage::new());
+            let storage = ParityStorage::new(medium.clone(), repository(), Config::DEFAULT_PARITY_RATIO);
+            storage.put(ObjectName::CONFIG, &[&config]).expect("stored");
+            medium.peek(ObjectName::CONFIG.parity().expect("a name")).expect("its parity")
+        };
+        let hashes = [("table: data sector", 8), ("parity sector", 8)];
+        let fields = [
+            ("length", 8),
+            ("sector length", 4),
+            ("codewords", 4),
+            ("data sectors", 2),
+            ("parity sectors", 2),
+            ("kind: C", 1),
+            ("reserved", 11),
+            ("BLAKE3 of the object", 32),
+            ("BLAKE3 of the 96 bytes before and of the table", 32),
+        ];
+        let mut parity_parts = parts(&parity[..128], &header(&fields));
+        parity_parts.extend(parts(&parity[128..144], &hashes));
+        parity_parts.extend(parts(&parity[144..272], &[("parity sector", 128)]));
+        parity_parts.extend(parts(&parity[272..288], &hashes));
+        parity_parts.extend(parts(&parity[288..], &header(&fields)));
+
         let outer = [("protection: password", 4), ("memory, KiB", 4), ("passes", 4), ("lanes", 4), ("salt", 16)];
         let sealed_card = self.key_record.certificate.len() + aead::OVERHEAD;
         let card_end = 68 + SEALED_TO_PREFIX + sealed_card;
@@ -711,6 +741,7 @@ impl Repository {
             example("audit", "audit-record-example", pairs(&record, &audit_names)),
             example("object", "object-example", parts(&self.index[..32], &HEADER)),
             example("config", "config-example", config_parts),
+            example("parity", "parity-example", parity_parts),
             example("keys", "keys-example", bundle),
             example("keys", "keys-record-example", pairs(&self.key_record.encode(), &key_names)),
             example("certificate", "certificate-example", pairs(&certificate().encode(), &["record", "signature"])),

@@ -28,12 +28,13 @@ use sheaf::format::keys::{KeyRecord, Protection, SealedBundle};
 use sheaf::format::manifest::{DiskMap, HoleKind, MapRecord, Origin, Segment};
 use sheaf::format::object::{HEADER_LENGTH, Magic, SealedObject, SealedTo};
 use sheaf::format::pack::{self, Footer, PackEntry, PackKind};
+use sheaf::format::parity::Head;
 use sheaf::format::retired::Retirement;
 use sheaf::format::session::{HolderRecord, SessionKind, SessionRecord};
 use sheaf::format::signature::{self, SignatureBlock};
 use sheaf::format::snapshot::{OperatorRecord, PrivateRecord, RecipientSlot, SnapshotObject};
 use sheaf::format::tree::{self, TreeEntry, TreeNode, TreeRoot};
-use sheaf::format::{FormatError, audit, config, index, keys, manifest, object, retired, session, snapshot};
+use sheaf::format::{FormatError, audit, config, index, keys, manifest, object, parity, retired, session, snapshot};
 use sheaf::ids::{ChunkId, ChunkKey, RecipientId, to_hex};
 use sheaf::names::{ObjectKind, ObjectName};
 use std::collections::{BTreeMap, BTreeSet};
@@ -230,7 +231,11 @@ fn constants_of_the_chapters_are_those_of_the_code() {
     constants! {
         "object": object::VERSION, object::KNOWN_REQUIRED, HEADER_LENGTH, object::SEALED_TO_PREFIX;
         "config": config::MAX_LENGTH, CHUNKER_FASTCDC_2020, Chunking::MAX, Chunking::MIN, Chunking::LARGEST_MIN,
-            Chunking::LARGEST_AVERAGE, Chunking::SMALLEST_MAX, Config::MAX_PACK_SIZE, Config::DEFAULT_PACK_SIZE;
+            Chunking::LARGEST_AVERAGE, Chunking::SMALLEST_MAX, Config::MAX_PACK_SIZE, Config::DEFAULT_PACK_SIZE,
+            Config::LEAST_PARITY_RATIO, Config::LARGEST_PARITY_RATIO, Config::DEFAULT_PARITY_RATIO;
+        "parity": parity::HEAD_LENGTH, parity::SUM_LENGTH, parity::SECTOR_LENGTH, parity::BLOCK_LENGTH,
+            parity::PARITY_SECTORS, parity::LEAST_DATA_SECTORS, parity::MAX_DATA_SECTORS, parity::MAX_COVERED,
+            parity::MAX_LENGTH;
         "keys": keys::MAX_LENGTH, keys::MAX_CARD_LENGTH, password::MAX_MEMORY_KIB, password::MAX_PASSES,
             password::MAX_LANES;
         "chunk": aead::NONCE_LENGTH, aead::TAG_LENGTH, aead::OVERHEAD, pack::CHUNK_OVERHEAD;
@@ -316,11 +321,34 @@ fn object_the_header() {
         Magic::Audit,
         Magic::Session,
         Magic::Retired,
+        Magic::Parity,
     ];
     assert_eq!(rows.len(), kinds.len());
     for (row, kind) in rows.iter().zip(kinds) {
         assert_eq!(row[0], format!("{:02x} `{}`", kind as u8, char::from(kind as u8)));
     }
+}
+
+#[test]
+fn parity_heads_and_the_one_sector_of_the_example() {
+    let bytes = shown("parity-example");
+    let config = shown("config-example");
+    let (front, back) = (Head::decode_front(&bytes).expect("decodes"), Head::decode_back(&bytes).expect("decodes"));
+    assert_eq!(front, back);
+    let layout = front.layout;
+    assert_eq!((layout.length(), layout.sectors(), layout.codewords()), (config.len() as u64, 1, 1));
+    assert_eq!((layout.sector_length(), layout.promise()), (128, layout.length()));
+    assert_eq!((front.kind, front.hash), (ObjectKind::Config, *blake3::hash(&config).as_bytes()));
+    assert_eq!(front.data_sum(0), Some(&parity::sum(&config)));
+    let sector = &bytes[layout.copy_length() as usize..][..128];
+    assert_eq!(front.parity_sum(0), Some(&parity::sum(sector)));
+    // A codeword of one place: the polynomial is a constant, and so its parity is its data.
+    assert_eq!(sector[..config.len()], config);
+    assert_eq!(sector[config.len()..], [0; 128][config.len()..]);
+    let context = "sheaf v1 2026-11 parity of the config";
+    let id = blake3::derive_key(context, b"");
+    assert_eq!(ObjectName::CONFIG_PARITY.as_bytes(), &id);
+    assert!(chapters()["parity"].contains(context) && chapters()["parity"].contains(&to_hex(&id)));
 }
 
 #[test]
@@ -862,11 +890,12 @@ fn the_example_repository_restores_from_its_password() {
 // --- Writing -------------------------------------------------------------------------------------------
 
 /// The seeds of each fuzz target: the examples that are its structures in the clear.
-const SEEDS: [(&str, &[&str]); 11] = [
+const SEEDS: [(&str, &[&str]); 12] = [
     ("config", &["config-example"]),
     ("key_bundle", &["keys-example", "keys-record-example", "certificate-example", "certificate-record-example"]),
     ("pack", &["pack-example", "pack-meta-example", "pack-listing-example"]),
     ("index_segment", &["index-example"]),
+    ("parity", &["parity-example"]),
     ("tree_node", &["tree-node-example"]),
     ("disk_map", &["manifest-example"]),
     ("snapshot", &["snapshot-example", "snapshot-operator-example", "snapshot-private-example"]),
@@ -884,6 +913,12 @@ fn seeds(repository: &Repository) -> BTreeMap<String, Vec<u8>> {
     for (target, names) in SEEDS {
         for name in names {
             match examples.get(name) {
+                // An object, its length before it, and its parity.
+                Some(example) if target == "parity" => {
+                    let config = examples["config-example"].bytes();
+                    let seed = [&(config.len() as u16).to_le_bytes()[..], &config, &example.bytes()].concat();
+                    seeds.insert(format!("{target}/{name}"), seed);
+                }
                 Some(example) => drop(seeds.insert(format!("{target}/{name}"), example.bytes())),
                 None => {
                     for (number, line) in block(name).lines.into_iter().enumerate() {

@@ -4,6 +4,7 @@
     restore.py REPOSITORY SNAPSHOT-ID-PREFIX OUT    writes the disk of a snapshot
     restore.py REPOSITORY --audit                   proves the log, and prints an entry a line, as JSON
     restore.py REPOSITORY --running                 proves sessions and retirements, and prints each as a line of JSON
+    restore.py REPOSITORY --parity                  proves the parity of every object, and prints how each is cut
     restore.py --vectors [FORMAT-SPEC]              compares with the examples and known answers of the chapters
     restore.py --damage [FORMAT-SPEC]               changes every byte of the example repository and asks for its disk
 
@@ -33,6 +34,7 @@ from reader.damage import damage
 from reader.keys import find_keys, protection_of
 from reader.retired import RETIRED_MAX, open_retirement
 from reader.session import SESSION_MAX, open_session
+from reader.parity import check_all
 from reader.snapshot import SNAPSHOT_MAX, open_operator_part, open_snapshot, read_references, split_snapshot
 from reader.trees import read_disk_map, walk
 from reader.vectors import compare
@@ -138,10 +140,17 @@ def main(arguments):
     if arguments[:1] == ["--damage"] and len(arguments) <= 2:
         return damage(restore, audit, running, *arguments[1:])
     wanted = LISTS.get(arguments[1]) if len(arguments) == 2 else None
-    if len(arguments) != 3 and not wanted:
+    wants_parity = len(arguments) == 2 and arguments[1] == "--parity"
+    if len(arguments) != 3 and not wanted and not wants_parity:
         print(__doc__, file=sys.stderr)
         return 2
     try:
+        if wants_parity:
+            # Without a key.
+            storage = Storage(arguments[0])
+            for line in list(check_all(storage, open_config(storage.read("config", CONFIG_MAX)))):
+                print(line)
+            return 0
         mine = protection_of(os.environb.get(b"SHEAF_PASSWORD", b""), os.environ.get("SHEAF_KEY_FILE"))
         storage = Storage(arguments[0])
         if wanted:

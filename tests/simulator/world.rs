@@ -14,7 +14,7 @@
 
 use crate::arbiter::{Arbiter, Chance};
 use sheaf::ids::ObjectId;
-use sheaf::names::{ObjectKind, ObjectName};
+use sheaf::names::{AsideName, ObjectKind, ObjectName};
 use sheaf::storage::{Listed, Put, Storage, StorageError};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -425,6 +425,18 @@ impl Storage for Process {
         listed.extend(page(!first, pivot));
         listed.sort_unstable();
         Ok(listed)
+    }
+
+    fn set_aside(&self, name: ObjectName) -> Result<Option<AsideName>, StorageError> {
+        self.delete(name).map(|()| None)
+    }
+
+    fn list_aside(&self) -> Result<Vec<(AsideName, u64)>, StorageError> {
+        Ok(Vec::new())
+    }
+
+    fn delete_aside(&self, _: AsideName) -> Result<(), StorageError> {
+        Ok(())
     }
 
     fn delete(&self, name: ObjectName) -> Result<(), StorageError> {

@@ -7,7 +7,7 @@ use crate::cli::output::{self, bytes, count};
 use serde::Serialize;
 use sheaf::ids::ObjectId;
 use sheaf::names::{ObjectKind, ObjectName};
-use sheaf::ops::check::{CheckReport, Depth, Finding, FindingKind, check};
+use sheaf::ops::check::{CheckReport, Depth, Finding, FindingKind, check, mendable};
 use sheaf::repo::keyring::Action;
 use sheaf::repo::open::Repository;
 use sheaf::repo::{RepoError, chain};
@@ -27,6 +27,8 @@ struct Document {
     bytes_read: u64,
     chunks_opened: u64,
     audit_entries: usize,
+    without_parity: usize,
+    parity_read: usize,
 }
 
 #[derive(Serialize)]
@@ -36,6 +38,7 @@ pub(super) struct Row {
     detail: String,
     snapshots: Vec<String>,
     sticks: Vec<String>,
+    mendable: Option<bool>,
 }
 
 pub(crate) fn run(context: &Context, args: &Check) -> Result<u8, Failure> {
@@ -55,17 +58,19 @@ pub(crate) fn run(context: &Context, args: &Check) -> Result<u8, Failure> {
 /// Opens the repository; what keeps it from being opened because it is damaged is a finding.
 fn open(context: &Context) -> Result<Result<Arc<Repository>, Finding>, Failure> {
     let storage = context.storage()?;
-    let finding = |kind, object, error: &RepoError| Finding {
-        kind,
-        object,
-        detail: chain(error),
-        snapshots: BTreeSet::new(),
-        sticks: BTreeSet::new(),
+    let finding = |kind, object, error: &RepoError| -> Result<Finding, Failure> {
+        let (snapshots, sticks) = (BTreeSet::new(), BTreeSet::new());
+        let mut finding = Finding { kind, object, detail: chain(error), snapshots, sticks, mendable: None };
+        // Whether the repository makes parity stands in what cannot be read: it makes some where there is some.
+        if !storage.list(ObjectKind::Parity)?.is_empty() {
+            finding.mendable = mendable(&*storage, &finding)?;
+        }
+        Ok(finding)
     };
     let locked = match Repository::open(Arc::clone(&storage)) {
         Ok(locked) => locked,
         Err(error) if error.is_damage() => {
-            return Ok(Err(finding(FindingKind::ConfigDamaged, ObjectName::CONFIG, &error)));
+            return Ok(Err(finding(FindingKind::ConfigDamaged, ObjectName::CONFIG, &error)?));
         }
         Err(error) => return Err(error.into()),
     };
@@ -75,14 +80,14 @@ fn open(context: &Context) -> Result<Result<Arc<Repository>, Finding>, Failure> 
             Ok(Ok(Arc::new(repository)))
         }
         Err(error @ RepoError::ConfigChanged) => {
-            Ok(Err(finding(FindingKind::ConfigDamaged, ObjectName::CONFIG, &error)))
+            Ok(Err(finding(FindingKind::ConfigDamaged, ObjectName::CONFIG, &error)?))
         }
         Err(error @ RepoError::NoUsableKey { .. }) => {
             let keys = storage.list(ObjectKind::Key)?;
             Ok(Err(match keys.first() {
-                Some(key) => finding(FindingKind::KeyDamaged, key.name, &error),
+                Some(key) => finding(FindingKind::KeyDamaged, key.name, &error)?,
                 None => {
-                    finding(FindingKind::KeyMissing, ObjectName::new(ObjectKind::Key, ObjectId::new([0; 32])), &error)
+                    finding(FindingKind::KeyMissing, ObjectName::new(ObjectKind::Key, ObjectId::new([0; 32])), &error)?
                 }
             }))
         }
@@ -104,6 +109,8 @@ fn show(context: &Context, report: &CheckReport, read_data: Option<u8>) {
             bytes_read: report.bytes_read,
             chunks_opened: report.chunks_opened,
             audit_entries: report.audit_entries,
+            without_parity: report.without_parity,
+            parity_read: report.parity_read,
         });
         return;
     }
@@ -129,6 +136,12 @@ fn show(context: &Context, report: &CheckReport, read_data: Option<u8>) {
             count(report.unlisted_packs as u64, "pack")
         ));
     }
+    if report.without_parity > 0 {
+        context.say(&format!(
+            "{} without parity, left by a writer that was interrupted: nothing mends them until they have some.",
+            count(report.without_parity as u64, "object")
+        ));
+    }
     context.say(if report.is_ok() {
         "No damage."
     } else {
@@ -145,6 +158,11 @@ pub(super) fn show_findings(findings: &[Finding]) {
             let sticks: Vec<_> = finding.sticks.iter().map(String::as_str).collect();
             output::line(&format!("    touches snapshots {} of {}", ids.join(", "), sticks.join(", ")));
         }
+        match finding.mendable {
+            Some(true) => output::line("    parity can mend it"),
+            Some(false) => output::line("    parity cannot mend it"),
+            None => {}
+        }
     }
 }
 
@@ -155,5 +173,6 @@ pub(super) fn row(finding: &Finding) -> Row {
         detail: finding.detail.clone(),
         snapshots: finding.snapshots.iter().map(ToString::to_string).collect(),
         sticks: finding.sticks.iter().cloned().collect(),
+        mendable: finding.mendable,
     }
 }

@@ -34,7 +34,7 @@ pub(crate) fn run(context: &Context, args: &Init) -> Result<u8, Failure> {
                 chunking,
                 pack_size: args.pack_size << 20,
                 compression_level: args.compression,
-                parity: 0,
+                parity: ConfigRecord::parity_of_percent(args.parity),
                 tool: TOOL.to_owned(),
             },
             label: args.label.clone(),

@@ -11,7 +11,7 @@ use sheaf::disk::ReadAt;
 use sheaf::image::Source;
 use sheaf::ops::check::FindingKind;
 use sheaf::ops::monitor::Monitor;
-use sheaf::ops::repair::{BrokenSnapshot, RepairPlan, RepairReport, RepairSource, Step, Why};
+use sheaf::ops::repair::{BrokenSnapshot, RepairPlan, RepairReport, RepairSource, Step, Why, mend_entrance};
 use sheaf::repo::RepoError;
 use sheaf::repo::keyring::Action;
 use sheaf::repo::open::Repository;
@@ -64,10 +64,11 @@ pub(crate) fn run(context: &Context, args: &Repair) -> Result<u8, Failure> {
         let disk: Arc<dyn ReadAt> = Arc::new(source);
         sources.push(RepairSource { name: path.display().to_string(), disk });
     }
-    let repository = open(context)?;
+    let repository = open(context, args.dry_run)?;
     if !args.dry_run {
         context.begin(&repository, "repair");
     }
+    let mut round = 0;
     loop {
         let scratch = context.cache().join(format!("repair-{}-{}", repository.id().short(), std::process::id()));
         let (progress, cancel) = (&context.progress, &context.cancel);
@@ -96,7 +97,9 @@ pub(crate) fn run(context: &Context, args: &Repair) -> Result<u8, Failure> {
         }
         let goes_on = plan.goes_on();
         let report = plan.apply(progress, cancel)?;
-        if goes_on {
+        // What was mended may show what else is needed; a medium that takes nothing must not keep us for ever.
+        if goes_on && round < MOST_ROUNDS {
+            round += 1;
             continue;
         }
         for broken in &report.broken {
@@ -112,18 +115,37 @@ pub(crate) fn run(context: &Context, args: &Repair) -> Result<u8, Failure> {
     }
 }
 
+/// How often parity may show that there is more to mend.
+const MOST_ROUNDS: usize = 8;
+
 /// Opens the repository, also one whose config is gone or damaged: each key bundle holds it.
-fn open(context: &Context) -> Result<Arc<Repository>, Failure> {
+fn open(context: &Context, dry_run: bool) -> Result<Arc<Repository>, Failure> {
     let storage = context.storage()?;
     let credential = context.credential()?;
-    let opened =
-        Repository::open(Arc::clone(&storage)).and_then(|locked| locked.unlock_for(&credential, Action::Repair));
+    let unlock =
+        || Repository::open(Arc::clone(&storage)).and_then(|locked| locked.unlock_for(&credential, Action::Repair));
+    let mut opened = unlock();
+    if !dry_run && opened.as_ref().is_err_and(|error| concerns_config(error) || concerns_keys(error)) {
+        // Parity needs no key, and may give back what the keys need.
+        let mended = mend_entrance(&*storage)?;
+        for object in &mended {
+            context.say(&format!("Mended {object} from its parity."));
+        }
+        if !mended.is_empty() {
+            opened = unlock();
+        }
+    }
     let repository = match opened {
         Err(error) if concerns_config(&error) => Repository::recover(storage, &credential, Action::Repair)?,
         opened => opened?,
     };
     repository.keys().require(Action::Repair)?;
     Ok(Arc::new(repository))
+}
+
+/// True where a key bundle that is damaged or gone may be why.
+const fn concerns_keys(error: &RepoError) -> bool {
+    matches!(error, RepoError::NoUsableKey { .. } | RepoError::WrongPassword { .. } | RepoError::WrongKey { .. })
 }
 
 fn concerns_config(error: &RepoError) -> bool {
@@ -251,6 +273,7 @@ fn broken_row(broken: &BrokenSnapshot) -> BrokenRow {
 fn step_row(step: &Step) -> StepRow {
     let (name, object, source, chunks) = match step {
         Step::PutConfig { .. } => ("put-config", Some("config".to_owned()), None, None),
+        Step::RemakeParity { object } => ("remake-parity", Some(object.to_string()), None, None),
         Step::FromParity { object } => ("from-parity", Some(object.to_string()), None, None),
         Step::Salvage { pack, chunks, .. } => ("salvage", Some(pack.to_string()), None, Some(*chunks)),
         Step::FromSource { source, chunks } => ("from-source", None, Some(source.clone()), Some(*chunks)),
@@ -268,6 +291,7 @@ fn text(step: &Step) -> String {
     match step {
         Step::PutConfig { replaces: true } => "move the config aside and put that of a key bundle there".to_owned(),
         Step::PutConfig { replaces: false } => "put the config of a key bundle there".to_owned(),
+        Step::RemakeParity { object } => format!("make the parity of {object} anew"),
         Step::FromParity { object } => format!("mend {object} with its parity"),
         Step::Salvage { pack, chunks: good, lost: 0 } => format!("store {} of {pack} anew", chunks(*good)),
         Step::Salvage { pack, chunks: good, lost } => {

@@ -7,7 +7,10 @@
 //! - Each finding has a kind, the object that is at fault, and the snapshots and sticks that it touches.
 
 mod data;
+mod parity;
 mod structure;
+
+pub use parity::mendable;
 
 use crate::format::session::SessionKind;
 use crate::ids::ObjectId;
@@ -65,6 +68,10 @@ pub enum FindingKind {
     ReferencesDamaged,
     /// A snapshot's disk map or data tree cannot be read, or contradicts itself.
     ManifestDamaged,
+    /// A parity object is damaged: its object has less protection, or none.
+    ParityDamaged,
+    /// The parity of an object is there, and the object is not.
+    ObjectMissing,
 }
 
 impl FindingKind {
@@ -91,6 +98,8 @@ impl FindingKind {
             Self::AuditMissing => "audit-missing",
             Self::ReferencesDamaged => "references-damaged",
             Self::ManifestDamaged => "manifest-damaged",
+            Self::ParityDamaged => "parity-damaged",
+            Self::ObjectMissing => "object-missing",
         }
     }
 }
@@ -108,6 +117,8 @@ pub struct Finding {
     pub snapshots: BTreeSet<ObjectId>,
     /// Sticks of these snapshots.
     pub sticks: BTreeSet<String>,
+    /// Whether parity mends the object. `None` where the repository has no parity, and where the object is as it was written.
+    pub mendable: Option<bool>,
 }
 
 /// How much is checked.
@@ -143,6 +154,10 @@ pub struct CheckReport {
     pub stale_packs: usize,
     /// Entries of the audit log.
     pub audit_entries: usize,
+    /// Objects that have no parity though the repository makes some: whole, but not protected until a repair.
+    pub without_parity: usize,
+    /// Parity objects read in full.
+    pub parity_read: usize,
 }
 
 impl CheckReport {
@@ -164,6 +179,7 @@ impl Findings {
             detail: detail(),
             snapshots: BTreeSet::new(),
             sticks: BTreeSet::new(),
+            mendable: None,
         })
     }
 
@@ -209,7 +225,7 @@ pub fn check(
             if let Depth::Data(percent) = depth {
                 data::check(&checked, &checked.packs, percent, &mut findings, &mut report, monitor, cancel)?;
             }
-            Ok(())
+            parity::check(repository, depth, &mut findings, &mut report, monitor, cancel)
         });
     // The folder holds nothing but what was just built.
     _ = std::fs::remove_dir_all(scratch);

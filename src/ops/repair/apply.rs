@@ -7,6 +7,7 @@
 //! - A plan that is older than a snapshot is refused: what that needs was not looked at.
 //! - An object that somebody else mended since is left alone.
 
+use super::from_parity;
 use super::plan::{RepairPlan, losses_of};
 use super::salvage::Salvager;
 use super::survey::snapshot_names;
@@ -54,8 +55,12 @@ impl RepairPlan {
             cancel.check()?;
             match &step {
                 Step::PutConfig { .. } => put_config(&repository, &mut report)?,
-                // Planned by nobody yet: parity is asked by `repo::parity`.
-                Step::FromParity { .. } => {}
+                Step::FromParity { object } => {
+                    report.aside.extend(from_parity::mend(&**repository.storage(), *object)?);
+                }
+                Step::RemakeParity { object } => {
+                    report.aside.extend(from_parity::remake(&**repository.storage(), *object)?);
+                }
                 // All at once, so that they share packs.
                 Step::Salvage { .. } | Step::FromSource { .. } if are_stored => {}
                 Step::Salvage { .. } | Step::FromSource { .. } => {

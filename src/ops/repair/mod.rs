@@ -13,6 +13,7 @@
 //!   backed up again, or a disk is found that still has the chunks, it is whole again without a mark to take away.
 
 mod apply;
+mod from_parity;
 mod needs;
 mod plan;
 mod salvage;
@@ -28,6 +29,7 @@ use crate::ops::check::Finding;
 use crate::ops::losses::Losses;
 use crate::repo::keyring::Domain;
 use crate::repo::snapshots::Snapshot;
+pub use from_parity::mend_entrance;
 pub use plan::RepairPlan;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -70,6 +72,11 @@ pub enum Step {
     },
     /// Mend an object with its parity, to the bytes that it had.
     FromParity {
+        /// The object.
+        object: ObjectName,
+    },
+    /// Make the parity of an object anew: it is damaged or missing.
+    RemakeParity {
         /// The object.
         object: ObjectName,
     },

@@ -7,6 +7,7 @@
 //! - A damaged pack that holds chunks which snapshots need and which this key cannot open stays where it is: nobody knows which of them
 //!   are good.
 
+use super::from_parity;
 use super::needs::{self, Overlay};
 use super::survey::{Survey, snapshot_names};
 use super::{BrokenSnapshot, Found, FoundChunks, RepairSource, Step, Wanted, Why, salvage, sources};
@@ -94,6 +95,26 @@ impl RepairPlan {
         // Before anything is read: what is new since is seen when the plan is applied.
         let snapshots = snapshot_names(repository)?.into_iter().collect();
         let survey = Survey::make(repository, &scratch.0, memory, monitor, cancel)?;
+        // What parity mends needs nothing else, and may be what tells what else is needed.
+        let mendable = from_parity::mendable(repository, &survey, cancel)?;
+        if !mendable.is_empty() {
+            return Ok(Self {
+                steps: mendable.into_iter().map(|object| Step::FromParity { object }).collect(),
+                findings: survey.findings.clone(),
+                survey,
+                found: FoundChunks::new(),
+                missing: BTreeSet::new(),
+                sources,
+                to_list: Vec::new(),
+                kept: BTreeSet::new(),
+                broken: Vec::new(),
+                snapshots,
+                memory: memory.to_owned(),
+                notes: Vec::new(),
+                wanted: 0,
+                scratch,
+            });
+        }
         let (mut found, mut overlay) = (FoundChunks::new(), Overlay::new());
         let mut wanted = needs::wanted(&survey, &overlay, cancel)?;
         for _ in 0..MOST_ROUNDS {
@@ -131,6 +152,8 @@ impl RepairPlan {
         plan.chunks();
         plan.packs();
         plan.others();
+        let remade = from_parity::without(repository, &plan.steps, cancel)?;
+        plan.steps.extend(remade.into_iter().map(|object| Step::RemakeParity { object }));
         if delete_damaged {
             let aside = repository.storage().list_aside().map_err(RepoError::from)?;
             plan.steps.extend(aside.into_iter().map(|(name, size)| Step::DeleteAside { name, size }));
@@ -193,6 +216,7 @@ impl RepairPlan {
                 detail,
                 snapshots: BTreeSet::new(),
                 sticks: BTreeSet::new(),
+                mendable: None,
             },
         );
         self.steps.push(Step::PutConfig { replaces });

@@ -6,7 +6,7 @@
 
 use super::{LocalStorage, failed, sync_folder, temporary};
 use crate::names::{AsideName, ObjectName};
-use crate::storage::StorageError;
+use crate::storage::{Storage, StorageError};
 use std::fs;
 use std::io::ErrorKind::NotFound;
 use std::path::PathBuf;
@@ -27,10 +27,7 @@ impl LocalStorage {
         self.make_folder(&folder)?;
         let _turn = self.renaming.lock().unwrap_or_else(PoisonError::into_inner);
         let _lock = temporary::publishing_lock(&self.temporaries());
-        let mut aside = AsideName { object: name, number: 1 };
-        while folder.join(aside.file_name()).symlink_metadata().is_ok() {
-            aside.number = aside.number.saturating_add(1);
-        }
+        let aside = self.free_aside(name);
         let moved = fs::rename(&object, folder.join(aside.file_name()));
         self.open_files.evict(name);
         match moved {
@@ -46,6 +43,47 @@ impl LocalStorage {
             Err(error) if error.kind() == NotFound => self.still_there().map(|()| None),
             Err(error) => Err(failed("moving aside", &object, error)),
         }
+    }
+
+    /// Gives the object other bytes: they are durable before the old ones are linked aside, and take the name by one rename. Where there
+    /// are no hard links the old bytes are moved aside first, and for a moment the name is that of nothing.
+    pub(super) fn replace_object(&self, name: ObjectName, parts: &[&[u8]]) -> Result<Option<AsideName>, StorageError> {
+        let object = self.path(name);
+        if self.find(&object)?.is_none() {
+            self.still_there()?;
+            self.put(name, parts)?;
+            return Ok(None);
+        }
+        let temporary = self.write_temporary(parts)?;
+        let folder = self.aside_folder();
+        self.make_folder(&folder)?;
+        let turn = self.renaming.lock().unwrap_or_else(PoisonError::into_inner);
+        let lock = temporary::publishing_lock(&self.temporaries());
+        let aside = self.free_aside(name);
+        let target = folder.join(aside.file_name());
+        let is_linked = self.hard_links && fs::hard_link(&object, &target).is_ok();
+        if !is_linked {
+            fs::rename(&object, &target).map_err(|error| failed("moving aside", &object, error))?;
+        }
+        let renamed = fs::rename(temporary.path(), &object);
+        self.open_files.evict(name);
+        drop((lock, turn));
+        renamed.map_err(|error| failed("replacing", &object, error))?;
+        let parent = object.parent().unwrap_or(&self.root);
+        for folder in [folder.as_path(), parent] {
+            sync_folder(folder).map_err(|error| failed("syncing folder", folder, error))?;
+        }
+        Ok(Some(aside))
+    }
+
+    /// A name that nothing has that lies aside. The publishing lock is held by the caller.
+    fn free_aside(&self, object: ObjectName) -> AsideName {
+        let folder = self.aside_folder();
+        let mut aside = AsideName { object, number: 1 };
+        while folder.join(aside.file_name()).symlink_metadata().is_ok() {
+            aside.number = aside.number.saturating_add(1);
+        }
+        aside
     }
 
     pub(super) fn moved_aside(&self) -> Result<Vec<(AsideName, u64)>, StorageError> {

@@ -5,7 +5,7 @@
 use super::{Fault, Flaky, Operation, SimStorage};
 use crate::ids::ObjectId;
 use crate::names::{AsideName, ObjectKind, ObjectName};
-use crate::storage::{Put, Storage};
+use crate::storage::{Put, Storage, StorageError};
 use std::io::ErrorKind;
 
 const FIRST: ObjectName = ObjectName::pack(ObjectId::new([1; 32]));
@@ -79,6 +79,24 @@ fn an_unreadable_object_is_there_but_cannot_be_read() {
     assert_eq!(storage.get(SECOND, 9).unwrap(), b"2");
     storage.heal_reads(FIRST);
     assert_eq!(storage.get(FIRST, 9).unwrap(), b"1");
+}
+
+#[test]
+fn an_object_that_is_unreadable_in_a_place_gives_its_other_bytes() {
+    let storage = SimStorage::from_objects([(FIRST, b"0123456789".to_vec())]);
+    storage.fail_reads_within(FIRST, 4..6);
+    assert!(storage.get(FIRST, 99).unwrap_err().is_unreadable());
+    for (start, length, is_read) in
+        [(0, 4, true), (6, 4, true), (0, 5, false), (5, 5, false), (4, 1, false), (0, 10, false)]
+    {
+        let mut buffer = vec![0; length];
+        match storage.get_range(FIRST, start, &mut buffer) {
+            Ok(()) => assert!(is_read && buffer[0] == b'0' + start as u8, "{start} {length}"),
+            Err(error) => assert!(!is_read && error.is_unreadable(), "{start} {length}"),
+        }
+    }
+    // A range that is not there is not there, whatever the medium reads.
+    assert!(matches!(storage.get_range(FIRST, 9, &mut [0; 2]), Err(StorageError::Range { .. })));
 }
 
 #[test]

@@ -101,18 +101,19 @@ class Record:
 
 # ---- names --------------------------------------------------------------------------------------------------------------
 
-KINDS = ["keys", "packs", "index", "snapshots", "sessions", "retired", "audit"]
+KINDS = ["keys", "packs", "index", "snapshots", "sessions", "retired", "audit", "parity"]
+FANNED_OUT = ["packs", "parity"]
 
 
 def parse_name(path):
     """The kind and the id of a name; nothing when it is a stranger."""
     if path == "config":
         return "config", None
-    match = re.fullmatch(r"(?:(packs)/([0-9a-f]{2})/|(\w+)/)([0-9a-f]{64})", path, re.ASCII)
+    match = re.fullmatch(r"(?:(packs|parity)/([0-9a-f]{2})/|(\w+)/)([0-9a-f]{64})", path, re.ASCII)
     if not match:
         return None
     kind, shard, identity = match[1] or match[3], match[2], match[4]
-    if kind not in KINDS or (kind == "packs") != (shard is not None) or (shard and not identity.startswith(shard)):
+    if kind not in KINDS or (kind in FANNED_OUT) != (shard is not None) or (shard and not identity.startswith(shard)):
         return None
     return kind, bytes.fromhex(identity)
 
@@ -120,7 +121,7 @@ def parse_name(path):
 def name_of(kind, identity):
     if kind == "config":
         return kind
-    shard = f"{identity.hex()[:2]}/" if kind == "packs" else ""
+    shard = f"{identity.hex()[:2]}/" if kind in FANNED_OUT else ""
     return f"{kind}/{shard}{identity.hex()}"
 
 
@@ -236,6 +237,7 @@ SMALLEST_MINIMUM, LARGEST_MINIMUM = 256, 1048576
 LARGEST_AVERAGE = 4194304
 SMALLEST_MAXIMUM, CHUNK_MAX = 1024, 8388608
 PACK_SIZE_MAX = 268435456
+LEAST_PARITY_RATIO, LARGEST_PARITY_RATIO = 2, 62
 
 
 @dataclass
@@ -260,5 +262,6 @@ def open_config(data):
     must(normalization <= 3, "config: normalization")
     must(most <= record.unsigned(2) <= PACK_SIZE_MAX, "config: pack size")
     must(1 <= record.unsigned(3) <= 22, "config: zstd level")
-    must(record.unsigned(4) == 0, "config: parity")
+    most = LARGEST_PARITY_RATIO
+    must(record.unsigned(4) == 0 or LEAST_PARITY_RATIO <= record.unsigned(4) <= most, "config: parity")
     return Config(repository, data, record)

@@ -13,7 +13,7 @@ import re
 import struct
 import tempfile
 
-from . import audit, base, chunks, keys, retired, session, signature, snapshot, trees
+from . import audit, base, chunks, keys, parity, retired, session, signature, snapshot, trees
 from .forged import (
     bounds, forged_bundles, forged_logs, forged_retirements, forged_segments, forged_sessions, forged_snapshots,
 )
@@ -38,6 +38,17 @@ CONSTANTS = {
     "Chunking::LARGEST_AVERAGE": base.LARGEST_AVERAGE,
     "Chunking::SMALLEST_MAX": base.SMALLEST_MAXIMUM,
     "Config::MAX_PACK_SIZE": base.PACK_SIZE_MAX,
+    "Config::LEAST_PARITY_RATIO": base.LEAST_PARITY_RATIO,
+    "Config::LARGEST_PARITY_RATIO": base.LARGEST_PARITY_RATIO,
+    "parity::HEAD_LENGTH": parity.HEAD_LENGTH,
+    "parity::SUM_LENGTH": parity.SUM_LENGTH,
+    "parity::SECTOR_LENGTH": parity.SECTOR_LENGTH,
+    "parity::BLOCK_LENGTH": parity.BLOCK_LENGTH,
+    "parity::PARITY_SECTORS": parity.PARITY_SECTORS,
+    "parity::LEAST_DATA_SECTORS": parity.LEAST_DATA_SECTORS,
+    "parity::MAX_DATA_SECTORS": parity.MAX_DATA_SECTORS,
+    "parity::MAX_COVERED": parity.MAX_COVERED,
+    "parity::MAX_LENGTH": parity.MAX_LENGTH,
     "keys::MAX_LENGTH": keys.BUNDLE_MAX,
     "keys::MAX_CARD_LENGTH": keys.CARD_MAX,
     "password::MAX_MEMORY_KIB": keys.MEMORY_MAX,
@@ -71,7 +82,7 @@ CONSTANTS = {
     "audit::FACTS_LENGTH": audit.FACTS_LENGTH,
 }
 # Constants of writers. They are used by the known answers for building and cutting.
-OF_WRITERS = {"Config::DEFAULT_PACK_SIZE", "tree::MIN_ENTRIES", "tree::CLOSING_MASK"}
+OF_WRITERS = {"Config::DEFAULT_PACK_SIZE", "Config::DEFAULT_PARITY_RATIO", "tree::MIN_ENTRIES", "tree::CLOSING_MASK"}
 
 
 # ---- one function for each chapter --------------------------------------------------------------------------------------
@@ -112,6 +123,22 @@ def config(spec):
     pack_size = spec.find("config", r"; packs of ([\d ]+) bytes; zstd").replace(" ", "")
     spec.same("config: pack size", record.unsigned(2), int(pack_size))
     spec.same("config: tool", record.get(5, str), spec.find("config", r"made by `(.*?)`\."))
+
+
+def parities(spec):
+    stored, data = spec.hex("parity-example"), spec.hex("config-example")
+    repository = spec.value("repository id")
+    head = parity.check_parity(stored, data, "config", repository, "example")
+    shape = [head.sectors, head.codewords, head.data, head.parity, head.sector_length]
+    spec.same("parity: the example's shape", shape, [1, 1, 1, 1, 128])
+    spec.same("parity: id of the config's", parity.id_of_config().hex(), spec.find("parity", r"which is `(\w+)`"))
+    spec.same("parity: polynomial", f"{parity.POLYNOMIAL:x}", spec.find("parity", r"\((\w+)\): the number"))
+    basis = " ".join(f"{element:04x}" for element in parity.BASIS)
+    spec.same("parity: basis", basis, spec.find("parity", r"\n    (0001 [^\n]+)\n"))
+    for at in range(len(stored)):
+        changed = stored[:at] + bytes([stored[at] ^ 1]) + stored[at + 1 :]
+        is_refused = parity.refused(parity.check_parity, changed, data, "config", repository, "example")
+        spec.same(f"parity: byte {at} changed is refused", is_refused, True)
 
 
 def chunk(spec):
@@ -382,7 +409,7 @@ def whole(spec):
 
 
 PARTS = [constants, names, objects, config, certificates, small_orders, bundle, printed_keys, derivations, chunk, pack, index]
-PARTS += [tree, trees_built, manifest, snapshots, reference_cuts, audits, retirements, sessions, whole]
+PARTS += [parities, tree, trees_built, manifest, snapshots, reference_cuts, audits, retirements, sessions, whole]
 PARTS += [forged_bundles, forged_snapshots, forged_segments, forged_retirements, forged_sessions, forged_logs, bounds]
 
 
