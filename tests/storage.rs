@@ -217,7 +217,7 @@ fn a_listing_is_sorted_and_of_one_kind() {
 fn of_eight_writers_of_one_name_one_stores() {
     on_every_backend(|storage| {
         for round in 0..20 {
-            let name = name(ObjectKind::Session, round);
+            let name = name(ObjectKind::Parity, round);
             let start = Barrier::new(8);
             let stored: Vec<u8> = std::thread::scope(|scope| {
                 let writers: Vec<_> = (0..8_u8)

@@ -8,6 +8,7 @@
 mod args;
 mod commands;
 mod context;
+mod copy_args;
 mod failure;
 mod forget_args;
 mod key_args;

@@ -235,9 +235,16 @@ impl Storage for Patient {
         self.attempts(&task, |_| self.inner.delete(name))
     }
 
-    /// Tried once: a second move could not be told from a first that went through.
     fn set_aside(&self, name: ObjectName) -> Result<Option<AsideName>, StorageError> {
-        self.inner.set_aside(name)
+        let task = Task { action: "moving it aside", object: &name, is_read: false };
+        self.attempts(&task, |again| match self.inner.set_aside(name)? {
+            // The first attempt may have gone through: then it lies there under the highest number.
+            None if again => {
+                let aside = self.inner.list_aside()?.into_iter().map(|(aside, _)| aside);
+                Ok(aside.filter(|aside| aside.object == name).max())
+            }
+            moved => Ok(moved),
+        })
     }
 
     /// Tried once, as a move is.

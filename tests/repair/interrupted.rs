@@ -1,6 +1,6 @@
 //! Repairs that end in the middle, that meet a full disk, or whose plan is out of date.
 
-use super::{Fixture, Scene, assert_nothing_lost, open, plan, plan_by, repair};
+use super::{Fixture, Scene, assert_nothing_lost, open, plan, plan_by, repair, seen};
 use crate::common::{chain, pace};
 use sheaf::names::ObjectName;
 use sheaf::ops::monitor::Silent;
@@ -68,10 +68,10 @@ fn a_plan_that_is_older_than_a_snapshot_is_refused() {
     let stale = plan(&medium, &machine, scene.red()).expect("a plan");
     let other = machine.after_a_restart(medium.another_process());
     other.backup("green", &scene.disks[1].2).expect("a backup");
-    let before = (medium.objects(), medium.aside());
+    let before = seen(&medium);
     let error = stale.apply(&Silent, &Cancel::default()).expect_err("refused");
     assert!(matches!(error, OpsError::RepositoryChanged { .. }), "{error}");
-    assert_eq!((medium.objects(), medium.aside()), before);
+    assert_eq!(seen(&medium), before);
     repair(&medium, &machine, scene.red(), "a new plan");
     scene.assert_whole(&machine, "a new plan");
 }

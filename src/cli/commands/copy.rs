@@ -1,8 +1,8 @@
 //! `sheaf copy`
 
 use super::snapshots::local_time;
-use crate::cli::args::Copy;
 use crate::cli::context::Context;
+use crate::cli::copy_args::Copy;
 use crate::cli::failure::{DONE, FAILED, Failure, WARNINGS};
 use crate::cli::key_file;
 use crate::cli::ledger::{self, Ledger};

@@ -161,8 +161,13 @@ impl Policy {
             }
             let newest = newest_first.first().map(|(_, newest)| zone.to_datetime(newest.time));
             if let (Some(within), Some(newest)) = (self.within, newest) {
-                let span = Span::new().years(within.years).months(within.months).days(within.days).hours(within.hours);
-                let from = newest.checked_sub(span).unwrap_or(DateTime::MIN);
+                // Longer than time is kept: everything is within.
+                let span = Span::new()
+                    .try_years(within.years)
+                    .and_then(|span| span.try_months(within.months))
+                    .and_then(|span| span.try_days(within.days))
+                    .and_then(|span| span.try_hours(within.hours));
+                let from = span.and_then(|span| newest.checked_sub(span)).unwrap_or(DateTime::MIN);
                 let kept = newest_first.iter().filter(|(_, one)| is_own(one) && zone.to_datetime(one.time) >= from);
                 kept.for_each(|(index, _)| add(&mut reasons, *index, format!("within {within}")));
             }
