@@ -4,7 +4,7 @@ use super::common::sources::noise;
 use super::common::{Fixture, small_config};
 use super::{ALL, assert_tidy, forget, prune, prune_with};
 use sheaf::ids::ObjectId;
-use sheaf::names::ObjectKind;
+use sheaf::names::{ObjectKind, ObjectName};
 use sheaf::ops::prune::{MaxUnused, PruneOptions};
 use sheaf::storage::sim::SimStorage;
 
@@ -61,7 +61,7 @@ fn when_all_was_forgotten_nothing_stays_but_the_keys_and_the_config() {
     let made = machine.backup("stick", &noise(1, 300_000)).expect("a backup").snapshot;
     forget(&medium, made);
     prune(&machine);
-    let left: Vec<ObjectKind> = medium.objects().into_keys().map(|name| name.kind()).collect();
+    let left: Vec<ObjectKind> = medium.objects().into_keys().map(ObjectName::kind).collect();
     assert!(
         left.iter().all(|kind| matches!(kind, ObjectKind::Config | ObjectKind::Key | ObjectKind::Index)),
         "{left:?}"

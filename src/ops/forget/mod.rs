@@ -152,6 +152,9 @@ pub struct ForgetPlan {
     pub emptied: BTreeSet<String>,
 }
 
+/// Writes to the audit log what is done with which snapshots.
+pub type Tell<'a> = dyn FnMut(EntryKind, &[ObjectId]) -> Result<(), RepoError> + 'a;
+
 impl ForgetPlan {
     /// Plans.
     ///
@@ -262,7 +265,7 @@ impl ForgetPlan {
         repository: &Repository,
         allow_last: bool,
         cancel: &Cancel,
-        tell: &mut dyn FnMut(EntryKind, &[ObjectId]) -> Result<(), RepoError>,
+        tell: &mut Tell<'_>,
     ) -> Result<usize, OpsError> {
         repository.keys().require(Action::ForgetSnapshots)?;
         self.allow(allow_last)?;

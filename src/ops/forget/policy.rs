@@ -169,12 +169,12 @@ impl Policy {
                     .and_then(|span| span.try_hours(within.hours));
                 let from = span.and_then(|span| newest.checked_sub(span)).unwrap_or(DateTime::MIN);
                 let kept = newest_first.iter().filter(|(_, one)| is_own(one) && zone.to_datetime(one.time) >= from);
-                kept.for_each(|(index, _)| add(&mut reasons, *index, format!("within {within}")));
+                kept.for_each(|(index, _)| add(&mut reasons, *index, &format!("within {within}")));
             }
         }
         for (index, snapshot) in newest_first {
             for tag in self.tags.iter().filter(|tag| snapshot.tags.contains(tag)) {
-                add(&mut reasons, index, format!("tag {tag}"));
+                add(&mut reasons, index, &format!("tag {tag}"));
             }
         }
         reasons
@@ -185,8 +185,8 @@ fn day(time: DateTime) -> i64 {
     (i64::from(time.year()) * 100 + i64::from(time.month())) * 100 + i64::from(time.day())
 }
 
-fn add(reasons: &mut [Vec<String>], index: usize, reason: String) {
-    reasons.get_mut(index).into_iter().for_each(|reasons| reasons.push(reason.clone()));
+fn add(reasons: &mut [Vec<String>], index: usize, reason: &str) {
+    reasons.get_mut(index).into_iter().for_each(|reasons| reasons.push(reason.to_owned()));
 }
 
 /// Keeps what is newest in its bucket, for the first buckets. Of those that are not judged now only the buckets count.
@@ -207,7 +207,7 @@ fn keep_buckets<'a>(
         }
         if bucket != last {
             let judged = moment.iter().filter(|(_, snapshot)| is_judged(snapshot));
-            judged.for_each(|(index, _)| add(reasons, *index, name.to_owned()));
+            judged.for_each(|(index, _)| add(reasons, *index, name));
             (count, last) = (count + 1, bucket);
         }
     }
