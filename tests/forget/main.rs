@@ -2,7 +2,7 @@
 //!
 //! Always true here: nothing looks at the clock; it is always the time that a test says.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
 mod attacks;
 #[path = "../common/mod.rs"]
