@@ -24,7 +24,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 /// Seeds that every run goes through.
-const SEEDS: u64 = 3000;
+const SEEDS: u64 = 2000;
 /// Within so many seeds each canary must be found.
 const CANARY: u64 = 1000;
 

@@ -148,7 +148,10 @@ fn say_report(context: &Context, report: &PruneReport) {
         ));
     }
     if report.rescued > 0 {
-        context.say(&format!("{} stay: they are needed after all.", count(report.rescued as u64, "condemned pack")));
+        context.say(&format!(
+            "{} were needed after all: what is needed in them was written anew.",
+            count(report.rescued as u64, "condemned pack")
+        ));
     }
     for (name, error) in &report.damaged {
         context.progress.warn(&format!("{name} is left as it is: {}; see `sheaf check --read-data`", chain(error)));

@@ -23,7 +23,7 @@ use crate::repo::retired;
 use crate::repo::snapshots::{self, Snapshot};
 use crate::repo::tree::TreeCursor;
 use crate::repo::view::SnapshotDisk;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -118,7 +118,7 @@ fn packs(
         retired::list(repository)?.retirements.into_values().flat_map(|retirement| retirement.packs).collect();
     // Segments before packs: a pack is durable before its segment.
     let segments = storage.list(ObjectKind::Index)?;
-    let on_storage: HashMap<ObjectId, u64> = storage
+    let on_storage: BTreeMap<ObjectId, u64> = storage
         .list(ObjectKind::Pack)?
         .iter()
         .filter_map(|listed| listed.name.id().map(|id| (id, listed.size)))

@@ -53,7 +53,7 @@ pub struct PruneReport {
     pub repacked: Sum,
     /// Packs that were written for that.
     pub written: Sum,
-    /// Packs that were condemned and that somebody needs after all: they stay.
+    /// Packs that were condemned and that somebody needs after all: what is needed in them was written anew.
     pub rescued: usize,
     /// Packs that are condemned and wait.
     pub waiting: Sum,

@@ -49,17 +49,46 @@ impl Prune<'_> {
                     Err(error) => return Err(error),
                 }
             }
-            for kind in [PackKind::Data, PackKind::Meta] {
-                self.close_pack(kind, &mut mover)?;
-            }
-            for pack in &mover.written {
-                report.written.add(pack.size);
-            }
-            self.publish(mover.written)?;
+            self.finish(mover, report)?;
             self.condemn(emptied, Vec::new())?;
             self.settle(report)?;
         }
         Ok(())
+    }
+
+    /// Writes anew what is needed in condemned packs: they go all the same.
+    pub(super) fn rescue(
+        &mut self,
+        packs: &[ObjectId],
+        condemned: &HashSet<ObjectId>,
+        report: &mut PruneReport,
+    ) -> Result<(), OpsError> {
+        let (mut moved, mut mover) = (HashSet::new(), self.mover());
+        for id in packs {
+            self.cancel.check()?;
+            match self.move_out(*id, condemned, &mut moved, &mut mover) {
+                Ok(_) => report.rescued += 1,
+                // Another prune was faster.
+                Err(OpsError::Repo(RepoError::Storage(error))) if error.is_not_found() => {}
+                // It stays, and so does its retirement.
+                Err(OpsError::Repo(error)) if error.is_damage() => {
+                    report.damaged.push((ObjectName::pack(*id), error));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        self.finish(mover, report)
+    }
+
+    /// Stores and lists what was moved.
+    fn finish(&mut self, mut mover: Mover, report: &mut PruneReport) -> Result<(), OpsError> {
+        for kind in [PackKind::Data, PackKind::Meta] {
+            self.close_pack(kind, &mut mover)?;
+        }
+        for pack in &mover.written {
+            report.written.add(pack.size);
+        }
+        self.publish(mover.written)
     }
 
     fn packer(&self, kind: PackKind) -> Packer {

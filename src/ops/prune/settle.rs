@@ -3,10 +3,12 @@
 //! Always true here:
 //! - A retirement is settled only when every session that is there knows it. Whoever does not know it began before it, and may rely
 //!   on what it condemns.
-//! - Behind that, snapshots are looked at once more: what one that came meanwhile needs stays.
+//! - Behind that, snapshots are looked at once more: what one that came meanwhile needs is written into other packs first.
+//! - What is condemned never comes back: a retirement goes only when nothing that it condemns is there. So whoever acts by one that another
+//!   prune has taken away meanwhile finds nothing to take, and nobody ever relies on a pack that somebody may still be deleting.
 //! - Retirements are listed before packs are, and a pack goes only where each of its used chunks is in a pack that is there and that no
 //!   retirement condemns. Of two prunes that condemn the two copies of one chunk, at least one sees the other's retirement.
-//! - The retirement goes last. A step that was cut off is done again from the beginning.
+//! - A step that was cut off is done again from the beginning.
 
 use super::canary::{Canary, is_left_out};
 use super::catalog::{condemned_packs, packs_on_storage};
@@ -85,19 +87,31 @@ impl Prune<'_> {
         if !is_left_out(Canary::SecondLook) {
             self.usage.extend(&mut self.catalog, self.store, self.cancel)?;
         }
-        let condemned = if is_left_out(Canary::OthersRetirements) {
-            ready.values().flat_map(|retirement| retirement.packs.iter().copied()).collect()
-        } else {
-            condemned_packs(repository)?
-        };
-        let there = packs_on_storage(repository)?;
-        let needed = self.needed(&condemned, &there);
-        for retirement in ready.values() {
+        let mut condemned: HashSet<ObjectId> =
+            ready.values().flat_map(|retirement| retirement.packs.iter().copied()).collect();
+        if !is_left_out(Canary::OthersRetirements) {
+            condemned.extend(condemned_packs(repository)?);
+        }
+        let mut there = packs_on_storage(repository)?;
+        let mut needed = self.needed(&condemned, &there);
+        let ours = ready.values().flat_map(|retirement| &retirement.packs);
+        let mut wanted: Vec<ObjectId> = ours.copied().filter(|pack| needed.contains(pack)).collect();
+        wanted.retain(|pack| there.contains_key(pack));
+        if !wanted.is_empty() {
+            match self.rescue(&wanted, &condemned, report) {
+                Err(OpsError::Repo(error)) if super::is_full(&error) => report.stopped = Some(error),
+                rescued => rescued?,
+            }
+            there = packs_on_storage(repository)?;
+            needed = self.needed(&condemned, &there);
+        }
+        for (id, retirement) in &ready {
+            let mut stay = 0;
             for pack in &retirement.packs {
                 self.cancel.check()?;
                 let Some(size) = there.get(pack) else { continue };
                 if needed.contains(pack) || self.is_unknown(pack) {
-                    report.rescued += 1;
+                    stay += 1;
                     continue;
                 }
                 repository.storage().delete(ObjectName::pack(*pack)).map_err(RepoError::from)?;
@@ -113,8 +127,10 @@ impl Prune<'_> {
                     report.segments_deleted += 1;
                 }
             }
+            if stay == 0 {
+                self.settled.insert(*id);
+            }
         }
-        self.settled.extend(ready.into_keys());
         Ok(())
     }
 
