@@ -52,8 +52,19 @@ fn size(folder: &Path) -> u64 {
     files.flatten().filter_map(|file| file.metadata().ok()).map(|metadata| metadata.len()).sum()
 }
 
+/// The local indexes: that of the repository where one is named, else all.
+fn chosen(context: &Context) -> Result<Vec<Entry>, Failure> {
+    let mut entries = entries(&context.cache())?;
+    if context.global.repo.is_some() {
+        // No password: the id stands in the config, and an index is disposable.
+        let id = Repository::open(context.storage()?)?.id().to_string();
+        entries.retain(|entry| entry.repository == id);
+    }
+    Ok(entries)
+}
+
 fn show(context: &Context) -> Result<u8, Failure> {
-    let entries = entries(&context.cache())?;
+    let entries = chosen(context)?;
     if context.global.json {
         output::json(&entries);
     } else if entries.is_empty() {
@@ -100,12 +111,7 @@ fn rebuild(context: &Context) -> Result<u8, Failure> {
 }
 
 fn remove(context: &Context) -> Result<u8, Failure> {
-    let mut entries = entries(&context.cache())?;
-    if context.global.repo.is_some() {
-        // No password: the id stands in the config, and an index is disposable.
-        let id = Repository::open(context.storage()?)?.id().to_string();
-        entries.retain(|entry| entry.repository == id);
-    }
+    let entries = chosen(context)?;
     for entry in &entries {
         drop_folder(&entry.path)?;
     }
