@@ -1,7 +1,7 @@
 //! Time as storage sees it: handed in, so that a test neither waits nor depends on how fast the machine is.
 //!
 //! Always true here:
-//! - Who waits looks every [`SLICE`] whether somebody asked to stop.
+//! - Who waits looks every tenth of a second whether somebody asked to stop.
 //! - A [`ManualClock`] moves only when somebody waits on it, or when it is told to.
 
 use crate::storage::StorageError;
