@@ -113,6 +113,8 @@ pub fn read(repository: &Repository, id: ObjectId) -> Result<Entry, RepoError> {
 pub fn read_all(repository: &Repository, cache: Option<&Path>) -> Result<Log, RepoError> {
     let mut log = Log::default();
     let mut by_id = BTreeMap::new();
+    // Before the listing: what another process appends meanwhile is remembered behind that.
+    let remembered = cache.map(|cache| memory::load(&memory::path(cache, repository.id()))).unwrap_or_default();
     for listed in repository.storage().list(ObjectKind::Audit)? {
         let Some(id) = listed.name.id() else { continue };
         match read(repository, id) {
@@ -122,7 +124,6 @@ pub fn read_all(repository: &Repository, cache: Option<&Path>) -> Result<Log, Re
         }
     }
     let damaged: BTreeSet<ObjectId> = log.damaged.iter().filter_map(|(name, _)| name.id()).collect();
-    let remembered = cache.map(|cache| memory::load(&memory::path(cache, repository.id()))).unwrap_or_default();
     let is_gone = |id: &ObjectId| !by_id.contains_key(id);
     let of_keepers = by_id.values().filter(|entry: &&Entry| entry.is_keepers()).flat_map(|entry| &entry.previous);
     log.lost = of_keepers.chain(remembered.keys()).copied().filter(is_gone).collect();
