@@ -46,8 +46,7 @@ impl Prune<'_> {
         outdated
     }
 
-    /// Replaces what is outdated; the old segments go now or with a later prune. True where no segment that is in use lists packs that are
-    /// gone.
+    /// Replaces what is outdated; the old segments go now or with a later prune. Behind it no segment that is in use lists packs that are gone.
     pub(super) fn merge(&mut self, report: &mut PruneReport) -> Result<(), OpsError> {
         let repository = &self.store.repository.clone();
         let there = packs_on_storage(repository)?;

@@ -226,7 +226,7 @@ fn loads(catalog: &Catalog, condemned: &HashSet<ObjectId>) -> Vec<Load> {
                 }
             }
             (Some(_), Some(_)) => several.push(places),
-            // Only in condemned packs: the second look finds that, and they stay.
+            // Only in condemned packs: the second look finds that, and it is written anew.
             (None, _) => {}
         }
     }
