@@ -9,11 +9,14 @@ mod common;
 
 use common::sources::noise;
 use common::{Fixture, chain};
+use sheaf::disk::{DiskOffset, ReadAt, ReadError};
+use sheaf::format::audit::{AuditFacts, AuditRecord, EntryKind};
 use sheaf::format::session::SessionKind;
 use sheaf::names::{AsideName, ObjectKind, ObjectName};
 use sheaf::ops::check::Depth;
 use sheaf::ops::monitor::Silent;
 use sheaf::ops::session::prepare;
+use sheaf::repo::audit;
 use sheaf::repo::index::Index;
 use sheaf::storage::sim::{Fault, Operation, SimStorage};
 use sheaf::storage::{Listed, Put, Storage, StorageError};
@@ -23,11 +26,13 @@ use std::sync::{Arc, Mutex};
 /// What another process does at the chosen moment.
 type Deed = Box<dyn FnOnce() + Send>;
 
-/// A storage at which something happens behind this process's back, just after it has listed one kind of object.
+/// A storage at which something happens behind this process's back, just after it has listed one kind of object; some objects came
+/// too late for any listing.
 struct Interposed {
     inner: SimStorage,
     kind: ObjectKind,
     deed: Mutex<Option<Deed>>,
+    unlisted: Vec<ObjectName>,
 }
 
 impl std::fmt::Debug for Interposed {
@@ -58,12 +63,13 @@ impl Storage for Interposed {
     }
 
     fn list(&self, kind: ObjectKind) -> Result<Vec<Listed>, StorageError> {
-        let listed = self.inner.list(kind);
+        let mut listed = self.inner.list(kind)?;
+        listed.retain(|listed| !self.unlisted.contains(&listed.name));
         if kind == self.kind {
             let deed = self.deed.lock().expect("no panic before").take();
             deed.into_iter().for_each(|deed| deed());
         }
-        listed
+        Ok(listed)
     }
 
     fn delete(&self, name: ObjectName) -> Result<(), StorageError> {
@@ -111,6 +117,103 @@ fn two_backups_at_once_both_restore_with_one_cache_and_with_two() {
 }
 
 #[test]
+fn an_entry_of_the_log_that_came_too_late_for_the_listing_is_not_missing() {
+    let medium = SimStorage::new();
+    let machine = Fixture::make(medium.another_process());
+    let repository = machine.repository().unwrap();
+    let facts = AuditFacts { kind: EntryKind::Other, time_ms: 1, subjects: vec![] };
+    let record = AuditRecord {
+        action: "test".to_owned(),
+        result: AuditRecord::DONE.to_owned(),
+        host: "desk".to_owned(),
+        key: None,
+        detail: None,
+        bundle: None,
+    };
+    let append = || audit::append(&repository, &machine.cache(), &facts, &record).unwrap().id;
+    let entries = [append(), append(), append()];
+    let names = entries.map(|id| ObjectName::new(ObjectKind::Audit, id));
+    for unlisted in [&names[..1], &names[1..2], &names[..2]] {
+        let unlisted = unlisted.to_vec();
+        let late =
+            Interposed { inner: medium.another_process(), kind: ObjectKind::Audit, deed: Mutex::default(), unlisted };
+        let late = machine.after_a_restart(late).repository().unwrap();
+        let log = audit::read_all(&late, None).unwrap();
+        assert!(log.missing.is_empty() && log.lost.is_empty() && log.damaged.is_empty(), "{log:?}");
+        assert_eq!(log.entries.iter().map(|entry| entry.id).collect::<Vec<_>>(), entries);
+    }
+    // The last is followed by none, but remembered.
+    let late = || Interposed {
+        inner: medium.another_process(),
+        kind: ObjectKind::Audit,
+        deed: Mutex::default(),
+        unlisted: names.to_vec(),
+    };
+    let late = machine.after_a_restart(late()).repository().unwrap();
+    let log = audit::read_all(&late, Some(&machine.cache())).unwrap();
+    assert_eq!((log.entries.len(), log.missing.len(), log.lost.len()), (3, 0, 0));
+    // What is gone for good is still told.
+    medium.remove(names[1]);
+    let log = audit::read_all(&late, Some(&machine.cache())).unwrap();
+    assert_eq!(log.missing.into_iter().collect::<Vec<_>>(), [entries[1]]);
+    assert_eq!(log.lost.into_iter().collect::<Vec<_>>(), [entries[1]]);
+}
+
+/// A disk at which something happens when it is first read from an offset on.
+struct Watched {
+    disk: Vec<u8>,
+    from: u64,
+    deed: Mutex<Option<Deed>>,
+}
+
+impl ReadAt for Watched {
+    fn size(&self) -> u64 {
+        ReadAt::size(&self.disk)
+    }
+
+    fn read_at(&self, offset: DiskOffset, buffer: &mut [u8]) -> Result<(), ReadError> {
+        if offset.0 + buffer.len() as u64 > self.from {
+            self.deed.lock().expect("no panic before").take().into_iter().for_each(|deed| deed());
+        }
+        self.disk.read_at(offset, buffer)
+    }
+}
+
+/// The processes of a machine share an index: in it one finds packs that another has stored, has not listed, and never will.
+#[test]
+fn what_a_backup_relies_on_is_listed_when_it_commits() {
+    let own = noise(2, 16 << 20);
+    let common = noise(1, 600_000);
+    for write in [2, 5, 9] {
+        let medium = SimStorage::new();
+        let machine = Fixture::make(medium.another_process());
+        let dies = medium.another_process();
+        dies.fail_at(write, Fault::Crash);
+        let (other, third) = (machine.after_a_restart(dies), machine.after_a_restart(medium.another_process()));
+        let (content, storage) = (common.clone(), medium.clone());
+        let deed: Deed = Box::new(move || {
+            assert!(other.backup("other", &content).is_err());
+            // Whatever needs the index brings it up to date.
+            let reader = third.repository().expect("opens");
+            drop(prepare(reader, SessionKind::Reads, "test", &third.cache(), &Silent).expect("an index"));
+            // With its own segments the backup sees what others have added; it has packs for many. The second comes behind the first.
+            let segments = storage.names(ObjectKind::Index).len();
+            while storage.names(ObjectKind::Index).len() < segments + 2 {
+                std::thread::yield_now();
+            }
+        });
+        let disk = [own.clone(), common.clone()].concat();
+        let watched = Watched { disk: disk.clone(), from: own.len() as u64, deed: Mutex::new(Some(deed)) };
+        let here = machine.after_a_restart(medium.another_process());
+        let made = here.backup("stick", &watched).unwrap_or_else(|error| panic!("{write}: {}", chain(&error)));
+        assert!(made.counts.bytes_new < disk.len() as u64 - 20_000, "{write}: it found what the other had stored");
+        let findings = Fixture::open(medium.clone()).check(Depth::Structure).unwrap().findings;
+        assert!(findings.is_empty(), "{write}: {findings:#?}");
+        machine.assert_sound(&[(made.snapshot, &disk)], &format!("{write}"));
+    }
+}
+
+#[test]
 fn a_backup_that_ends_while_another_process_lists_does_not_cost_their_common_cache() {
     for kind in [ObjectKind::Index, ObjectKind::Pack] {
         let medium = SimStorage::new();
@@ -118,7 +221,8 @@ fn a_backup_that_ends_while_another_process_lists_does_not_cost_their_common_cac
         machine.backup("before", &noise(1, 200_000)).expect("a backup");
         let other = machine.after_a_restart(medium.another_process());
         let deed: Deed = Box::new(move || drop(other.backup("other", &noise(2, 200_000)).expect("a backup")));
-        let interposed = Interposed { inner: medium.another_process(), kind, deed: Mutex::new(Some(deed)) };
+        let interposed =
+            Interposed { inner: medium.another_process(), kind, deed: Mutex::new(Some(deed)), unlisted: vec![] };
         let here = machine.after_a_restart(interposed);
         let (store, report) =
             prepare(here.repository().unwrap(), SessionKind::Reads, "test", &here.cache(), &Silent).expect("an index");

@@ -1,9 +1,12 @@
 //! The commit point: the snapshot becomes visible, and everything that it needs is there.
 //!
 //! Always true here:
+//! - Every pack that the snapshot needs is listed by a segment: processes of one machine share an index, in which one may find what another
+//!   has stored and not listed yet, and may never list if it dies.
 //! - Nothing is committed by a session that somebody took for dead, if that can be known before.
 //! - What became known only behind the commit is made good: either everything is there all the same, or the snapshot goes again.
 
+use super::store;
 use crate::format::snapshot::PrivateRecord;
 use crate::ids::ObjectId;
 use crate::names::{ObjectKind, ObjectName};
@@ -17,12 +20,13 @@ use crate::repo::snapshots;
 /// Stores the snapshot.
 ///
 /// # Errors
-/// [`RepoError::SessionLost`]; then there is no snapshot, unless storage failed as well.
+/// [`RepoError`], among them [`RepoError::SessionLost`]; then there is no snapshot, unless storage failed as well.
 pub(in crate::ops) fn commit(
     store: &ChunkStore,
     session: &Session,
     private: &PrivateRecord,
 ) -> Result<ObjectId, OpsError> {
+    store::publish_adopted(store, session)?;
     session.ensure_live()?;
     let id = snapshots::commit(&store.repository, private)?;
     // A prune that found the lease gone has looked at the snapshots since: it saw this one, unless the lease went before it came.

@@ -177,7 +177,7 @@ impl<'a> PackStore<'a> {
     }
 }
 
-/// Publishes a segment for packs of interrupted backups, which no segment lists, so that their chunks count as stored.
+/// Publishes a segment for packs which no segment lists, of backups that were interrupted or still run, so that their chunks count as stored.
 ///
 /// # Errors
 /// [`OpsError::Repo`].
@@ -189,12 +189,12 @@ pub(in crate::ops) fn publish_adopted(store: &ChunkStore, session: &Session) -> 
     adopted.sort_unstable();
     for id in adopted {
         let name = crate::names::ObjectName::pack(id);
-        segment.packs.push(crate::repo::packer::read_listing(
-            &**repository.storage(),
-            repository.keys(),
-            repository.id(),
-            name,
-        )?);
+        match crate::repo::packer::read_listing(&**repository.storage(), repository.keys(), repository.id(), name) {
+            Ok(pack) => segment.packs.push(pack),
+            // The index knows it from before, and nobody relies on it.
+            Err(RepoError::Storage(error)) if error.is_not_found() => {}
+            Err(error) => return Err(error.into()),
+        }
     }
     if segment.packs.is_empty() {
         return Ok(0);

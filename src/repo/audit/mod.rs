@@ -115,14 +115,25 @@ pub fn read_all(repository: &Repository, cache: Option<&Path>) -> Result<Log, Re
     let mut by_id = BTreeMap::new();
     // Before the listing: what another process appends meanwhile is remembered behind that.
     let remembered = cache.map(|cache| memory::load(&memory::path(cache, repository.id()))).unwrap_or_default();
-    for listed in repository.storage().list(ObjectKind::Audit)? {
-        let Some(id) = listed.name.id() else { continue };
+    let listed: BTreeSet<ObjectId> =
+        repository.storage().list(ObjectKind::Audit)?.iter().filter_map(|listed| listed.name.id()).collect();
+    let mut asked: BTreeSet<ObjectId> = listed.iter().chain(remembered.keys()).copied().collect();
+    let mut waiting: Vec<ObjectId> = asked.iter().copied().collect();
+    // A listing is of no one moment: an entry that came meanwhile can be left out, and one that follows it be in. What is known to have
+    // been there, or is followed, is asked for by its name before it counts as gone.
+    while let Some(id) = waiting.pop() {
         match read(repository, id) {
-            Ok(entry) => _ = by_id.insert(id, entry),
-            Err(error) if error.is_damage() => log.damaged.push((listed.name, error)),
+            Ok(entry) => {
+                waiting.extend(entry.previous.iter().copied().filter(|id| asked.insert(*id)));
+                by_id.insert(id, entry);
+            }
+            Err(RepoError::Storage(error)) if error.is_not_found() && !listed.contains(&id) => {}
+            Err(error) if error.is_damage() => log.damaged.push((ObjectName::new(ObjectKind::Audit, id), error)),
             Err(error) => return Err(error),
         }
     }
+    // As they are in the listing, whatever was asked for behind it.
+    log.damaged.sort_by_key(|(name, _)| name.id());
     let damaged: BTreeSet<ObjectId> = log.damaged.iter().filter_map(|(name, _)| name.id()).collect();
     let is_gone = |id: &ObjectId| !by_id.contains_key(id);
     let of_keepers = by_id.values().filter(|entry: &&Entry| entry.is_keepers()).flat_map(|entry| &entry.previous);
