@@ -118,7 +118,8 @@ impl Prune<'_> {
     /// Packs that stay and that no segment lists, as themselves say.
     fn unlisted(&self, there: &HashMap<ObjectId, u64>) -> Result<Vec<IndexedPack>, OpsError> {
         let repository = &self.store.repository;
-        let going: HashSet<&ObjectId> = self.plan.delete_packs.iter().chain(&self.plan.repack_packs).collect();
+        let repacked = self.plan.repack_packs.iter().map(|pack| &pack.id);
+        let going: HashSet<&ObjectId> = self.plan.delete_packs.iter().chain(repacked).collect();
         let mut packs = Vec::new();
         for pack in self.catalog.packs.iter().filter(|pack| !pack.listed && there.contains_key(&pack.id)) {
             if self.others_write || going.contains(&pack.id) || self.condemned.contains(&pack.id) {

@@ -5,7 +5,8 @@
 //!   The second step deletes, when all sessions that began before have ended, and a second look finds no snapshot that needs
 //!   them. No step compares the clocks of two machines.
 //! - It can be cut off at any point and begun again: what is there is then sound, and a retirement that stayed is settled by the next prune.
-//! - Deleting needs the room of a lease and of a retirement. What needs more, writing packs and the index anew, comes behind it.
+//! - Deleting needs the room of a lease and of a retirement. What needs more, writing packs and the index anew, comes behind it, and takes
+//!   no more at a time than there is.
 
 pub mod canary;
 mod catalog;
@@ -173,7 +174,11 @@ impl<'a> Prune<'a> {
 
     /// What needs room: packs and segments that are written anew.
     fn rewrite(&mut self, report: &mut PruneReport) -> Result<(), OpsError> {
-        self.repack(report)?;
+        match self.repack(report) {
+            // Less room does for the index.
+            Err(OpsError::Repo(error)) if is_full(&error) => report.stopped = Some(error),
+            repacked => repacked?,
+        }
         self.merge(report)?;
         // From here on no segment that counts lists what is gone.
         self.close()?;

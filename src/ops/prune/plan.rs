@@ -98,7 +98,17 @@ pub struct PrunePlan {
     /// Chunks that snapshots need and that are in no pack.
     pub missing_chunks: u64,
     pub(super) delete_packs: Vec<ObjectId>,
-    pub(super) repack_packs: Vec<ObjectId>,
+    pub(super) repack_packs: Vec<Repack>,
+}
+
+/// A pack that is to be written anew.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Repack {
+    pub(super) id: ObjectId,
+    /// Bytes of it that are needed: so much room its successor takes.
+    pub(super) used: u64,
+    /// True where nothing in it is unused: it is only put together with others.
+    pub(super) merges: bool,
 }
 
 impl PrunePlan {
@@ -189,7 +199,7 @@ pub(super) fn plan(
         }
         budget -= size;
         plan.unused_after -= unused;
-        plan.take((id, size, used));
+        plan.take(size, Repack { id, used, merges: false });
     }
     for packs in small {
         // Only what makes few out of many.
@@ -197,17 +207,19 @@ pub(super) fn plan(
         let is_worth_it = packs.len() >= MANY_SMALL && options.max_unused != MaxUnused::Unlimited;
         if is_worth_it && total <= budget {
             budget -= total;
-            packs.into_iter().for_each(|pack| plan.take(pack));
+            for (id, size, used) in packs {
+                plan.take(size, Repack { id, used, merges: true });
+            }
         }
     }
     plan
 }
 
 impl PrunePlan {
-    fn take(&mut self, (id, size, used): (ObjectId, u64, u64)) {
+    fn take(&mut self, size: u64, pack: Repack) {
         self.repack.add(size);
-        self.repack_used += used;
-        self.repack_packs.push(id);
+        self.repack_used += pack.used;
+        self.repack_packs.push(pack);
     }
 }
 

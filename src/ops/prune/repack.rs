@@ -4,7 +4,9 @@
 //! - Chunks are moved as they are sealed: whoever prunes need not be able to open them.
 //! - A pack is read whole and proven against its name before anything of it is moved. One that is damaged stays where it is.
 //! - New packs are durable and listed before the old ones are condemned.
+//! - A pack whose used bytes find no room is left as it is; all that fit are done.
 
+use super::plan::Repack;
 use super::{Prune, PruneReport};
 use crate::crypto::derive;
 use crate::format::index::{IndexSegment, IndexedPack};
@@ -14,7 +16,7 @@ use crate::names::ObjectName;
 use crate::ops::OpsError;
 use crate::repo::packer::{Packer, read_listing};
 use crate::repo::{RepoError, segments};
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 
 /// Old packs that are written anew before the first of them may go: with packs of 64 MiB a gibibyte.
 const ROUND: usize = 16;
@@ -25,35 +27,130 @@ struct Mover {
     written: Vec<IndexedPack>,
 }
 
+/// What is still to be written anew.
+struct Queue {
+    waiting: VecDeque<Repack>,
+    /// Packs for whose successor there was no room.
+    postponed: VecDeque<Repack>,
+    /// How many are taken at once.
+    at_once: usize,
+    /// A successor of so many bytes found no room.
+    too_much: u64,
+}
+
+impl Queue {
+    fn new(planned: &[Repack]) -> Self {
+        Self {
+            waiting: planned.iter().copied().collect(),
+            postponed: VecDeque::new(),
+            at_once: ROUND,
+            too_much: u64::MAX,
+        }
+    }
+
+    /// The packs of the next round, none when there is nothing left to try.
+    fn next(&mut self) -> Vec<Repack> {
+        let mut round = Vec::new();
+        while round.len() < self.at_once {
+            let Some(pack) = self.waiting.pop_front() else { break };
+            if pack.used >= self.too_much {
+                self.postponed.push_back(pack);
+            } else {
+                round.push(pack);
+            }
+        }
+        round
+    }
+
+    /// There was no room for the successors of a round.
+    fn found_no_room(&mut self, round: Vec<Repack>) {
+        match round.as_slice() {
+            [] => {}
+            // To write it anew alone is of no use.
+            [pack] if pack.merges => self.too_much = self.too_much.min(pack.used),
+            [pack] => {
+                self.too_much = self.too_much.min(pack.used);
+                self.postponed.push_back(*pack);
+            }
+            several => {
+                self.at_once = several.len() / 2;
+                round.into_iter().rev().for_each(|pack| self.waiting.push_front(pack));
+            }
+        }
+    }
+
+    /// A round is done, and gave room or not.
+    fn found_room(&mut self, freed: bool) {
+        if self.at_once < ROUND {
+            self.at_once *= 2;
+        }
+        if freed {
+            self.too_much = u64::MAX;
+            self.waiting.append(&mut self.postponed);
+        }
+    }
+}
+
 impl Prune<'_> {
-    /// Writes the planned packs anew, in rounds; each round's old packs are condemned, and go if they can.
+    /// Writes the planned packs anew, in rounds; each round's old packs are condemned, and go if they can. Where there is no room for a
+    /// round it is tried with fewer packs, and a pack that is too much even alone waits until others have gone.
     pub(super) fn repack(&mut self, report: &mut PruneReport) -> Result<(), OpsError> {
         let planned = self.plan.repack_packs.clone();
-        let leaving: HashSet<ObjectId> =
-            planned.iter().chain(&self.plan.delete_packs).copied().chain(self.condemned.iter().copied()).collect();
-        let mut moved = HashSet::new();
-        for round in planned.chunks(ROUND) {
-            let mut mover = self.mover();
-            let mut emptied = Vec::new();
-            for id in round {
-                self.cancel.check()?;
-                match self.move_out(*id, &leaving, &mut moved, &mut mover) {
-                    Ok(size) => {
-                        emptied.push(*id);
-                        report.repacked.add(size);
-                        self.monitor.advance(crate::ops::monitor::Advance { bytes: size, ..Default::default() });
-                    }
-                    Err(OpsError::Repo(error)) if error.is_damage() => {
-                        report.damaged.push((ObjectName::pack(*id), error));
-                    }
-                    Err(error) => return Err(error),
-                }
+        let leaving = planned.iter().map(|pack| pack.id).chain(self.plan.delete_packs.iter().copied());
+        let leaving: HashSet<ObjectId> = leaving.chain(self.condemned.iter().copied()).collect();
+        let mut queue = Queue::new(&planned);
+        let mut no_room = None;
+        loop {
+            let round = queue.next();
+            if round.is_empty() {
+                break;
             }
-            self.finish(mover, report)?;
-            self.condemn(emptied, Vec::new())?;
-            self.settle(report)?;
+            let deleted_before = report.deleted.packs;
+            match self.repack_round(&round, &leaving, report) {
+                Ok(()) => queue.found_room(report.deleted.packs > deleted_before),
+                Err(OpsError::Repo(error)) if super::is_full(&error) => {
+                    queue.found_no_room(round);
+                    no_room = Some(error);
+                }
+                Err(error) => return Err(error),
+            }
         }
-        Ok(())
+        match no_room {
+            Some(error) if !queue.postponed.is_empty() => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes some packs anew, and condemns them.
+    fn repack_round(
+        &mut self,
+        round: &[Repack],
+        leaving: &HashSet<ObjectId>,
+        report: &mut PruneReport,
+    ) -> Result<(), OpsError> {
+        let (mut moved, mut mover, mut emptied) = (HashSet::new(), self.mover(), Vec::new());
+        for pack in round {
+            self.cancel.check()?;
+            match self.move_out(pack.id, leaving, &mut moved, &mut mover) {
+                Ok(size) => emptied.push((pack.id, size)),
+                Err(OpsError::Repo(error)) if error.is_damage() => {
+                    report.damaged.push((ObjectName::pack(pack.id), error));
+                }
+                Err(OpsError::Repo(error)) if super::is_full(&error) => {
+                    // What found room stays, and the next try need not write it.
+                    self.publish(mover.written, report)?;
+                    return Err(error.into());
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        self.finish(mover, report)?;
+        self.condemn(emptied.iter().map(|(id, _)| *id).collect(), Vec::new())?;
+        for (_, size) in emptied {
+            report.repacked.add(size);
+            self.monitor.advance(crate::ops::monitor::Advance { bytes: size, ..Default::default() });
+        }
+        self.settle(report)
     }
 
     /// Writes anew what is needed in condemned packs: they go all the same.
@@ -82,13 +179,11 @@ impl Prune<'_> {
 
     /// Stores and lists what was moved.
     fn finish(&mut self, mut mover: Mover, report: &mut PruneReport) -> Result<(), OpsError> {
-        for kind in [PackKind::Data, PackKind::Meta] {
-            self.close_pack(kind, &mut mover)?;
-        }
-        for pack in &mover.written {
-            report.written.add(pack.size);
-        }
-        self.publish(mover.written)
+        let closed =
+            [PackKind::Data, PackKind::Meta].into_iter().try_for_each(|kind| self.close_pack(kind, &mut mover));
+        // What found room stays, also where the rest finds none.
+        self.publish(mover.written, report)?;
+        closed
     }
 
     fn packer(&self, kind: PackKind) -> Packer {
@@ -148,9 +243,12 @@ impl Prune<'_> {
     }
 
     /// Lists new packs.
-    fn publish(&mut self, packs: Vec<IndexedPack>) -> Result<(), OpsError> {
+    fn publish(&mut self, packs: Vec<IndexedPack>, report: &mut PruneReport) -> Result<(), OpsError> {
         if packs.is_empty() {
             return Ok(());
+        }
+        for pack in &packs {
+            report.written.add(pack.size);
         }
         self.catalog.add_written(&packs);
         let segment = IndexSegment { supersedes: Vec::new(), packs };
