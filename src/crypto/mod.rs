@@ -8,6 +8,8 @@
 
 pub mod aead;
 pub mod derive;
+#[cfg(feature = "simulator")]
+mod memo;
 pub mod password;
 pub mod printed;
 pub mod randomness;
