@@ -131,7 +131,12 @@ impl Context {
 
     /// Opens the folder of any repository, as [`Self::storage`].
     pub(crate) fn storage_at(&self, path: &Path) -> Result<Arc<dyn Storage>, Failure> {
+        self.opened(path, false)
+    }
+
+    fn opened(&self, path: &Path, makes_room: bool) -> Result<Arc<dyn Storage>, Failure> {
         match LocalStorage::open(path) {
+            Ok(storage) if makes_room => Ok(self.careful(Arc::new(storage.drawing_on_reserve()))),
             Ok(storage) => Ok(self.careful(Arc::new(storage))),
             Err(error) if matches!(error.io_kind(), Some(ErrorKind::NotFound | ErrorKind::NotADirectory)) => {
                 Err(RepoError::NoRepository { place: path.display().to_string() }.into())
@@ -142,7 +147,9 @@ impl Context {
 
     /// Finds and unlocks the repository, for something that the key must be able to do.
     pub(crate) fn open(&self, action: Action) -> Result<Arc<Repository>, Failure> {
-        let locked = Repository::open(self.storage()?)?;
+        // What makes room gets the last of it.
+        let makes_room = matches!(action, Action::Prune | Action::ForgetSnapshots);
+        let locked = Repository::open(self.opened(&self.repo()?, makes_room)?)?;
         let repository = locked.unlock_for(&self.credential()?, action)?;
         repository.keys().require(action)?;
         Ok(Arc::new(repository))
@@ -195,6 +202,12 @@ impl Context {
         if let Err(error) = LocalStorage::open(&path).and_then(|storage| storage.remove_stale_temporaries()) {
             self.progress.warn(&format!("left-over temporary files cannot be removed: {}", sheaf::repo::chain(&error)));
         }
+    }
+
+    /// Keeps a little room in reserve for the next command that has to make some, behind one that may have taken it.
+    pub(crate) fn keep_reserve(&self) {
+        // Without room for it there is none: that is no fault of the command's.
+        _ = self.repo().map(|path| LocalStorage::open(&path).map(|storage| storage.keep_reserve()));
     }
 
     /// Opens the repository with its index and a session, for something that the key must be able to do.

@@ -14,6 +14,7 @@
 
 mod aside;
 mod open_files;
+mod reserve;
 mod temporary;
 
 use std::collections::BTreeSet;
@@ -39,6 +40,8 @@ const ATTEMPTS: usize = 4;
 pub struct LocalStorage {
     root: PathBuf,
     hard_links: bool,
+    /// True where small objects may take the room that is kept in reserve.
+    draws_on_reserve: bool,
     /// True when the folder had a repository's sub-folders when it was opened: from then on, they must stay.
     was_there: bool,
     open_files: OpenFiles,
@@ -68,7 +71,9 @@ impl LocalStorage {
         for folder in missing.iter().filter_map(|folder| folder.parent()).chain([root.as_path()]) {
             sync_folder(folder).map_err(|error| failed("syncing folder", folder, error))?;
         }
-        Self::open(&root)
+        let this = Self::open(&root)?;
+        this.keep_reserve();
+        Ok(this)
     }
 
     /// Opens the folder, without writing to it. Whether it holds a repository is for the caller to ask.
@@ -85,6 +90,7 @@ impl LocalStorage {
         Ok(Self {
             root,
             hard_links: true,
+            draws_on_reserve: false,
             was_there,
             open_files: OpenFiles::default(),
             durable_folders: Mutex::default(),
@@ -294,6 +300,16 @@ impl LocalStorage {
 
     /// As [`Storage::put`]; errors name paths.
     fn put_file(&self, name: ObjectName, parts: &[&[u8]]) -> Result<Put, StorageError> {
+        let length = parts.iter().map(|part| part.len() as u64).sum();
+        match self.try_put_file(name, parts) {
+            Err(StorageError::Io { source, .. }) if self.draw_on_reserve(length, &source) => {
+                self.try_put_file(name, parts)
+            }
+            put => put,
+        }
+    }
+
+    fn try_put_file(&self, name: ObjectName, parts: &[&[u8]]) -> Result<Put, StorageError> {
         let object = self.path(name);
         let folder = object.parent().unwrap_or(&self.root);
         if self.find(&object)?.is_some() {

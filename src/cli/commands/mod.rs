@@ -35,8 +35,16 @@ use clap_complete::Shell;
 
 /// Runs a command; the value is the exit status of a command that worked.
 pub(crate) fn run(context: &Context, command: Command) -> Result<u8, Failure> {
+    let may_draw_on_reserve = match &command {
+        Command::Forget(args) => !args.dry_run,
+        Command::Prune(args) => !args.dry_run,
+        _ => false,
+    };
     let result = dispatch(context, command);
     context.log(&result);
+    if may_draw_on_reserve {
+        context.keep_reserve();
+    }
     result
 }
 
