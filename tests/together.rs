@@ -11,6 +11,7 @@ use common::sources::noise;
 use common::{Fixture, chain};
 use sheaf::disk::{DiskOffset, ReadAt, ReadError};
 use sheaf::format::audit::{AuditFacts, AuditRecord, EntryKind};
+use sheaf::format::retired::Retirement;
 use sheaf::format::session::SessionKind;
 use sheaf::names::{AsideName, ObjectKind, ObjectName};
 use sheaf::ops::check::Depth;
@@ -18,6 +19,7 @@ use sheaf::ops::monitor::Silent;
 use sheaf::ops::session::prepare;
 use sheaf::repo::audit;
 use sheaf::repo::index::Index;
+use sheaf::repo::retired;
 use sheaf::storage::sim::{Fault, Operation, SimStorage};
 use sheaf::storage::{Listed, Put, Storage, StorageError};
 use std::io::ErrorKind;
@@ -26,18 +28,35 @@ use std::sync::{Arc, Mutex};
 /// What another process does at the chosen moment.
 type Deed = Box<dyn FnOnce() + Send>;
 
-/// A storage at which something happens behind this process's back, just after it has listed one kind of object; some objects came
-/// too late for any listing.
+/// When it happens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Moment {
+    /// Just after this kind was listed.
+    Listed(ObjectKind),
+    /// Just after one of this kind was stored.
+    Stored(ObjectKind),
+}
+
+/// A storage at which something happens behind this process's back, at a moment; some objects came too late for any listing.
 struct Interposed {
     inner: SimStorage,
-    kind: ObjectKind,
+    moment: Moment,
     deed: Mutex<Option<Deed>>,
     unlisted: Vec<ObjectName>,
 }
 
 impl std::fmt::Debug for Interposed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Interposed").field("kind", &self.kind).finish_non_exhaustive()
+        f.debug_struct("Interposed").field("moment", &self.moment).finish_non_exhaustive()
+    }
+}
+
+impl Interposed {
+    fn meet(&self, moment: Moment) {
+        if moment == self.moment {
+            let deed = self.deed.lock().expect("no panic before").take();
+            deed.into_iter().for_each(|deed| deed());
+        }
     }
 }
 
@@ -47,7 +66,9 @@ impl Storage for Interposed {
     }
 
     fn put(&self, name: ObjectName, parts: &[&[u8]]) -> Result<Put, StorageError> {
-        self.inner.put(name, parts)
+        let put = self.inner.put(name, parts);
+        self.meet(Moment::Stored(name.kind()));
+        put
     }
 
     fn get(&self, name: ObjectName, limit: u64) -> Result<Vec<u8>, StorageError> {
@@ -65,10 +86,7 @@ impl Storage for Interposed {
     fn list(&self, kind: ObjectKind) -> Result<Vec<Listed>, StorageError> {
         let mut listed = self.inner.list(kind)?;
         listed.retain(|listed| !self.unlisted.contains(&listed.name));
-        if kind == self.kind {
-            let deed = self.deed.lock().expect("no panic before").take();
-            deed.into_iter().for_each(|deed| deed());
-        }
+        self.meet(Moment::Listed(kind));
         Ok(listed)
     }
 
@@ -135,8 +153,12 @@ fn an_entry_of_the_log_that_came_too_late_for_the_listing_is_not_missing() {
     let names = entries.map(|id| ObjectName::new(ObjectKind::Audit, id));
     for unlisted in [&names[..1], &names[1..2], &names[..2]] {
         let unlisted = unlisted.to_vec();
-        let late =
-            Interposed { inner: medium.another_process(), kind: ObjectKind::Audit, deed: Mutex::default(), unlisted };
+        let late = Interposed {
+            inner: medium.another_process(),
+            moment: Moment::Listed(ObjectKind::Audit),
+            deed: Mutex::default(),
+            unlisted,
+        };
         let late = machine.after_a_restart(late).repository().unwrap();
         let log = audit::read_all(&late, None).unwrap();
         assert!(log.missing.is_empty() && log.lost.is_empty() && log.damaged.is_empty(), "{log:?}");
@@ -145,7 +167,7 @@ fn an_entry_of_the_log_that_came_too_late_for_the_listing_is_not_missing() {
     // The last is followed by none, but remembered.
     let late = || Interposed {
         inner: medium.another_process(),
-        kind: ObjectKind::Audit,
+        moment: Moment::Listed(ObjectKind::Audit),
         deed: Mutex::default(),
         unlisted: names.to_vec(),
     };
@@ -157,6 +179,31 @@ fn an_entry_of_the_log_that_came_too_late_for_the_listing_is_not_missing() {
     let log = audit::read_all(&late, Some(&machine.cache())).unwrap();
     assert_eq!(log.missing.into_iter().collect::<Vec<_>>(), [entries[1]]);
     assert_eq!(log.lost.into_iter().collect::<Vec<_>>(), [entries[1]]);
+}
+
+/// Found by the simulator, seed 4341: its lease was taken from a writer at the moment of its commit, by a prune whose second look at the
+/// snapshots was just over, and that had not deleted yet.
+#[test]
+fn what_is_condemned_is_not_there_for_a_writer_that_nobody_waits_for() {
+    let medium = SimStorage::new();
+    let machine = Fixture::make(medium.another_process());
+    let disk = noise(1, 200_000);
+    let forgotten = machine.backup("stick", &disk).expect("a backup").snapshot;
+    medium.remove(ObjectName::new(ObjectKind::Snapshot, forgotten));
+    let (storage, other) = (medium.clone(), machine.after_a_restart(medium.another_process()));
+    let packs: Vec<_> = medium.names(ObjectKind::Pack).into_iter().filter_map(ObjectName::id).collect();
+    let deed: Deed = Box::new(move || {
+        let repository = other.repository().expect("opens");
+        retired::publish(&repository, &Retirement::new(1, packs, vec![])).expect("condemned");
+        storage.names(ObjectKind::Session).into_iter().for_each(|lease| drop(storage.remove(lease)));
+    });
+    let moment = Moment::Stored(ObjectKind::Snapshot);
+    let interposed =
+        Interposed { inner: medium.another_process(), moment, deed: Mutex::new(Some(deed)), unlisted: vec![] };
+    let here = machine.after_a_restart(interposed);
+    let error = here.backup("stick", &disk).expect_err("its chunks are about to go");
+    assert!(chain(&error).contains("session"), "{}", chain(&error));
+    assert_eq!(medium.names(ObjectKind::Snapshot), [], "and no snapshot relies on them");
 }
 
 /// A disk at which something happens when it is first read from an offset on.
@@ -221,8 +268,12 @@ fn a_backup_that_ends_while_another_process_lists_does_not_cost_their_common_cac
         machine.backup("before", &noise(1, 200_000)).expect("a backup");
         let other = machine.after_a_restart(medium.another_process());
         let deed: Deed = Box::new(move || drop(other.backup("other", &noise(2, 200_000)).expect("a backup")));
-        let interposed =
-            Interposed { inner: medium.another_process(), kind, deed: Mutex::new(Some(deed)), unlisted: vec![] };
+        let interposed = Interposed {
+            inner: medium.another_process(),
+            moment: Moment::Listed(kind),
+            deed: Mutex::new(Some(deed)),
+            unlisted: vec![],
+        };
         let here = machine.after_a_restart(interposed);
         let (store, report) =
             prepare(here.repository().unwrap(), SessionKind::Reads, "test", &here.cache(), &Silent).expect("an index");

@@ -14,6 +14,7 @@ use crate::ops::OpsError;
 use crate::ops::references::{self, Visit};
 use crate::repo::RepoError;
 use crate::repo::reader::ChunkStore;
+use crate::repo::retired::{self, Condemned};
 use crate::repo::sessions::Session;
 use crate::repo::snapshots;
 
@@ -38,16 +39,21 @@ pub(in crate::ops) fn commit(
     Ok(id)
 }
 
-/// True when every chunk that the snapshot needs is in a pack that is there now.
+/// True when every chunk that the snapshot needs is in a pack that is there now and that nothing condemns: nobody waits for this session any
+/// more, so that what is condemned may go at any moment. What is condemned later is looked through with this snapshot in sight.
 fn is_complete(store: &ChunkStore, private: &PrivateRecord) -> Result<bool, OpsError> {
+    let condemned = Condemned::of(retired::list(&store.repository)?.retirements);
     store.index.sync(&store.repository)?;
     let index = store.index.reader()?;
-    let walked = references::walk(store, &private.operator.references, &mut |visit| match visit {
-        Visit::Leaf(_) => Ok(true),
-        Visit::Chunk(id) => index.locate(&id).map(|_| true),
+    let mut complete = true;
+    let walked = references::walk(store, &private.operator.references, &mut |visit| {
+        if let Visit::Chunk(id) = visit {
+            complete &= index.contains_outside(&id, condemned.packs())?;
+        }
+        Ok(complete)
     });
     match walked {
-        Ok(()) => Ok(true),
+        Ok(()) => Ok(complete),
         Err(error) if error.is_damage() => Ok(false),
         Err(error) => Err(error.into()),
     }
