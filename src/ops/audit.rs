@@ -13,10 +13,10 @@ use crate::ids::{KeyId, ObjectId};
 use crate::names::{ObjectKind, ObjectName};
 use crate::repo::audit::{self, Entry, Forgotten, KeyHistory, Log, Standing};
 use crate::repo::bundles::{self, Bundle};
-use crate::repo::chain;
 use crate::repo::keyring::Action;
 use crate::repo::open::Repository;
 use crate::repo::snapshots::Snapshot;
+use crate::repo::{RepoError, chain};
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -36,8 +36,7 @@ pub struct AuditReport {
 /// [`OpsError::Repo`] for a key that may not keep the repository, or storage that cannot be read. Damage is in the report.
 pub fn verify(repository: &Repository, cache: Option<&Path>, snapshots: &[Snapshot]) -> Result<AuditReport, OpsError> {
     repository.keys().require(Action::KeepRepository)?;
-    let log = audit::read_all(repository, cache)?;
-    let mut findings = Vec::new();
+    let (log, mut findings) = compare(repository, cache)?;
     for (name, error) in &log.damaged {
         findings.push(finding(FindingKind::AuditDamaged, *name, chain(error)));
     }
@@ -50,19 +49,43 @@ pub fn verify(repository: &Repository, cache: Option<&Path>, snapshots: &[Snapsh
         };
         findings.push(finding(FindingKind::AuditMissing, ObjectName::new(ObjectKind::Audit, *id), detail));
     }
-    // Snapshots that cannot be read are a finding of their own; here it counts that they are there.
-    let there: BTreeSet<ObjectId> = repository
-        .storage()
-        .list(ObjectKind::Snapshot)
-        .map_err(crate::repo::RepoError::from)?
-        .iter()
-        .filter_map(|listed| listed.name.id())
-        .collect();
-    findings.extend(gone_and_back(&log, &there));
     let history = KeyHistory::of(&log);
     findings.extend(after_revocation(&history, snapshots));
     findings.extend(replaced_bundles(&history, &bundles::list(repository)?.bundles));
     Ok(AuditReport { log, findings })
+}
+
+/// How often the log and the snapshots are looked at where they do not fit together: others make and forget snapshots meanwhile.
+const LOOKS: usize = 4;
+
+/// The log, and where it does not fit with the snapshots that are there.
+fn compare(repository: &Repository, cache: Option<&Path>) -> Result<(Log, Vec<Finding>), OpsError> {
+    let storage = repository.storage();
+    let mut look = 1;
+    loop {
+        // Snapshots that cannot be read are a finding of their own; here it counts that they are there.
+        let listed = storage.list(ObjectKind::Snapshot).map_err(RepoError::from)?;
+        let there: BTreeSet<ObjectId> = listed.iter().filter_map(|listed| listed.name.id()).collect();
+        let log = audit::read_all(repository, cache)?;
+        let mut findings = gone_and_back(&log, &there);
+        // The listing is older than the log: what was made or forgotten between the two is as the log says.
+        let mut confirmed = Vec::new();
+        for finding in findings.drain(..) {
+            let is_there = match storage.size(finding.object) {
+                Ok(_) => true,
+                Err(error) if error.is_not_found() => false,
+                Err(error) => return Err(RepoError::from(error).into()),
+            };
+            if is_there == (finding.kind == FindingKind::SnapshotReturned) {
+                confirmed.push(finding);
+            }
+        }
+        // One that was forgotten behind the reading of the log is told of by the next one.
+        if confirmed.is_empty() || look == LOOKS {
+            return Ok((log, confirmed));
+        }
+        look += 1;
+    }
 }
 
 fn finding(kind: FindingKind, object: ObjectName, detail: String) -> Finding {
