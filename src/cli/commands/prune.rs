@@ -37,6 +37,7 @@ struct Planned {
     unused_after: u64,
     waiting: Total,
     unreadable: Total,
+    writers: Total,
     missing_chunks: u64,
     gain: u64,
 }
@@ -121,6 +122,7 @@ fn say_plan(context: &Context, plan: &PrunePlan) {
         ("condemned before:", plan.waiting),
         ("to delete:       ", plan.delete),
         ("left half written:", plan.unreadable),
+        ("of who writes now:", plan.writers),
     ] {
         if packs.packs > 0 {
             context.say(&format!("  {what} {}", sum(packs)));
@@ -196,6 +198,7 @@ fn planned_document(plan: &PrunePlan) -> Planned {
         unused_after: plan.unused_after,
         waiting: plan.waiting.into(),
         unreadable: plan.unreadable.into(),
+        writers: plan.writers.into(),
         missing_chunks: plan.missing_chunks,
         gain: plan.gain(),
     }

@@ -28,7 +28,7 @@ use crate::repo::RepoError;
 use crate::repo::keyring::Action;
 use crate::repo::reader::ChunkStore;
 use crate::repo::retired;
-use crate::repo::sessions::{Listed, Session, Watch};
+use crate::repo::sessions::{Belongings, Listed, Session, Watch};
 use canary::{Canary, is_left_out};
 use catalog::Catalog;
 use std::collections::{BTreeSet, HashSet};
@@ -137,11 +137,36 @@ impl<'a> Prune<'a> {
         prune.condemned = catalog::condemned_packs(&store.repository)?;
         let others = prune.other_sessions()?;
         prune.others_write = others.iter().any(|session| session.kind != Some(SessionKind::Reads));
-        let pack_size = store.repository.config().record.pack_size;
-        prune.plan =
-            plan::plan(&prune.catalog, &prune.condemned, prune.usage.missing, prune.others_write, pack_size, options);
+        let writers = prune.packs_of_writers(&others);
+        let situation = plan::Situation {
+            condemned: &prune.condemned,
+            writers: &writers,
+            missing_chunks: prune.usage.missing,
+            others_write: prune.others_write,
+            pack_size: store.repository.config().record.pack_size,
+        };
+        prune.plan = plan::plan(&prune.catalog, &situation, options);
         prune.plan.snapshots = prune.usage.snapshots.len();
         Ok(prune)
+    }
+
+    /// Packs that a writer which runs now may have listed. To condemn them would be safe, and they would be written anew when it commits.
+    fn packs_of_writers(&self, others: &[Listed]) -> HashSet<ObjectId> {
+        let folder = self.surroundings.sessions.as_deref();
+        let mut belongings = folder.map(Belongings::load).unwrap_or_default();
+        belongings.look(&self.catalog.segments.iter().map(|segment| segment.id).collect(), others);
+        if let Some(folder) = folder {
+            // A machine that cannot remember takes less each time.
+            _ = belongings.save(folder);
+        }
+        // Any choice must be safe: in a simulator it is left to chance.
+        if cfg!(feature = "simulator") && crate::crypto::random_bytes().is_ok_and(|[byte]| byte % 2 == 0) {
+            return HashSet::new();
+        }
+        let is_writers = |segment: &&catalog::Segment| belongings.may_be_a_writers(&segment.id);
+        let (writers, free): (Vec<_>, Vec<_>) = self.catalog.segments.iter().partition(is_writers);
+        let free: HashSet<&ObjectId> = free.into_iter().flat_map(|segment| &segment.packs).collect();
+        writers.into_iter().flat_map(|segment| &segment.packs).filter(|pack| !free.contains(pack)).copied().collect()
     }
 
     /// What will be done.

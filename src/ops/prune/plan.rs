@@ -89,6 +89,8 @@ pub struct PrunePlan {
     pub unused_after: u64,
     /// Packs that an earlier prune has condemned, and that go as soon as nobody can rely on them.
     pub waiting: Sum,
+    /// Packs that a running writer may have listed, and that stay for now.
+    pub writers: Sum,
     /// Packs that do not read and that no segment lists, left by a writer that died; they go as well.
     pub unreadable: Sum,
     /// Packs that do not read and stay, since chunks are missing that may be in them.
@@ -134,16 +136,23 @@ struct Load {
     condemned: bool,
 }
 
-/// Divides packs into those that go, those that are written anew, and those that stay. `others_write` where packs that no segment lists may be
-/// somebody's who is running.
-pub(super) fn plan(
-    catalog: &Catalog,
-    condemned: &HashSet<ObjectId>,
-    missing_chunks: u64,
-    others_write: bool,
-    pack_size: u32,
-    options: PruneOptions,
-) -> PrunePlan {
+/// What a plan is made for.
+pub(super) struct Situation<'a> {
+    /// Packs that are condemned already.
+    pub condemned: &'a HashSet<ObjectId>,
+    /// Packs that a running writer may have listed: what nobody needs of them now may be needed when it commits.
+    pub writers: &'a HashSet<ObjectId>,
+    /// Chunks that snapshots need and that are nowhere.
+    pub missing_chunks: u64,
+    /// True where packs that no segment lists may be somebody's who is running.
+    pub others_write: bool,
+    /// The size at which packs are closed.
+    pub pack_size: u32,
+}
+
+/// Divides packs into those that go, those that are written anew, and those that stay.
+pub(super) fn plan(catalog: &Catalog, situation: &Situation<'_>, options: PruneOptions) -> PrunePlan {
+    let Situation { condemned, writers, missing_chunks, others_write, pack_size } = *situation;
     let loads = loads(catalog, condemned);
     let mut plan = PrunePlan { missing_chunks, ..PrunePlan::default() };
     let mut candidates = Vec::new();
@@ -155,6 +164,10 @@ pub(super) fn plan(
             continue;
         }
         plan.used += load.used;
+        if writers.contains(&pack.id) {
+            plan.writers.add(pack.size);
+            continue;
+        }
         if load.used == 0 {
             if !pack.listed && others_write {
                 plan.unlisted_kept += 1;

@@ -9,9 +9,11 @@
 //! - No two clocks are compared. How long a lease has not changed is for one machine to say, by its own clock alone.
 
 mod alive;
+mod belongings;
 mod list;
 mod watch;
 
+pub use belongings::Belongings;
 pub use list::{Holder, Listed, list, sweep};
 pub use watch::{LEASE_MS, Watch};
 
