@@ -7,13 +7,14 @@
 
 mod common;
 
+use common::interposed::{Deed, Interposed, Moment};
 use common::sources::noise;
 use common::{Fixture, chain};
 use sheaf::disk::{DiskOffset, ReadAt, ReadError};
 use sheaf::format::audit::{AuditFacts, AuditRecord, EntryKind};
 use sheaf::format::retired::Retirement;
 use sheaf::format::session::SessionKind;
-use sheaf::names::{AsideName, ObjectKind, ObjectName};
+use sheaf::names::{ObjectKind, ObjectName};
 use sheaf::ops::check::Depth;
 use sheaf::ops::monitor::Silent;
 use sheaf::ops::session::prepare;
@@ -21,91 +22,8 @@ use sheaf::repo::audit;
 use sheaf::repo::index::Index;
 use sheaf::repo::retired;
 use sheaf::storage::sim::{Fault, Operation, SimStorage};
-use sheaf::storage::{Listed, Put, Storage, StorageError};
 use std::io::ErrorKind;
 use std::sync::{Arc, Mutex};
-
-/// What another process does at the chosen moment.
-type Deed = Box<dyn FnOnce() + Send>;
-
-/// When it happens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Moment {
-    /// Just after this kind was listed.
-    Listed(ObjectKind),
-    /// Just after one of this kind was stored.
-    Stored(ObjectKind),
-}
-
-/// A storage at which something happens behind this process's back, at a moment; some objects came too late for any listing.
-struct Interposed {
-    inner: SimStorage,
-    moment: Moment,
-    deed: Mutex<Option<Deed>>,
-    unlisted: Vec<ObjectName>,
-}
-
-impl std::fmt::Debug for Interposed {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Interposed").field("moment", &self.moment).finish_non_exhaustive()
-    }
-}
-
-impl Interposed {
-    fn meet(&self, moment: Moment) {
-        if moment == self.moment {
-            let deed = self.deed.lock().expect("no panic before").take();
-            deed.into_iter().for_each(|deed| deed());
-        }
-    }
-}
-
-impl Storage for Interposed {
-    fn place(&self) -> String {
-        self.inner.place()
-    }
-
-    fn put(&self, name: ObjectName, parts: &[&[u8]]) -> Result<Put, StorageError> {
-        let put = self.inner.put(name, parts);
-        self.meet(Moment::Stored(name.kind()));
-        put
-    }
-
-    fn get(&self, name: ObjectName, limit: u64) -> Result<Vec<u8>, StorageError> {
-        self.inner.get(name, limit)
-    }
-
-    fn get_range(&self, name: ObjectName, start: u64, buffer: &mut [u8]) -> Result<(), StorageError> {
-        self.inner.get_range(name, start, buffer)
-    }
-
-    fn size(&self, name: ObjectName) -> Result<u64, StorageError> {
-        self.inner.size(name)
-    }
-
-    fn list(&self, kind: ObjectKind) -> Result<Vec<Listed>, StorageError> {
-        let mut listed = self.inner.list(kind)?;
-        listed.retain(|listed| !self.unlisted.contains(&listed.name));
-        self.meet(Moment::Listed(kind));
-        Ok(listed)
-    }
-
-    fn delete(&self, name: ObjectName) -> Result<(), StorageError> {
-        self.inner.delete(name)
-    }
-
-    fn set_aside(&self, name: ObjectName) -> Result<Option<AsideName>, StorageError> {
-        self.inner.set_aside(name)
-    }
-
-    fn list_aside(&self) -> Result<Vec<(AsideName, u64)>, StorageError> {
-        self.inner.list_aside()
-    }
-
-    fn delete_aside(&self, name: AsideName) -> Result<(), StorageError> {
-        self.inner.delete_aside(name)
-    }
-}
 
 #[test]
 fn two_backups_at_once_both_restore_with_one_cache_and_with_two() {

@@ -10,6 +10,7 @@
 #![allow(dead_code, reason = "each program of tests uses a part")]
 
 pub(crate) mod binary;
+pub(crate) mod interposed;
 pub(crate) mod sources;
 
 use sheaf::crypto::password::{Password, PasswordCost};

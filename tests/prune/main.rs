@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
+mod beside;
 #[path = "../common/mod.rs"]
 mod common;
 mod faults;

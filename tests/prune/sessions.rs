@@ -30,6 +30,8 @@ impl Scene {
         let old = machine.backup("old", &disk).expect("a backup").snapshot;
         let kept = noise(2, 100_000);
         let kept = (machine.backup("kept", &kept).expect("a backup").snapshot, kept);
+        // This machine has seen all of that while nobody wrote: it is no writer's.
+        prune(&machine);
         forget(&medium, old);
         Self { medium, machine, disk, kept }
     }
@@ -108,8 +110,33 @@ fn a_session_of_a_process_that_died_keeps_nobody_waiting_on_its_machine() {
     assert_eq!(scene.medium.names(ObjectKind::Session).len(), 1, "its lease is left");
     // Its lock is gone with it; to others the lease says nothing yet.
     let stranger = Fixture::open(scene.medium.another_process());
-    let (_, report) = prune(&stranger);
-    assert_eq!((report.waiting_for.len(), report.deleted.packs), (1, 0), "{report:?}");
+    let (plan, report) = prune(&stranger);
+    assert!(plan.writers.packs > 0 && plan.delete.packs == 0, "what it sees may be that writer's: {plan:?}");
+    assert_eq!((report.waiting.packs, report.deleted.packs), (0, 0), "{report:?}");
+}
+
+#[test]
+fn what_a_running_writer_has_listed_is_left_alone_until_it_ends() {
+    let scene = Scene::new();
+    let (medium, machine) = (&scene.medium, &scene.machine);
+    // A backup up to its commit, of another machine whose session goes on.
+    let process = medium.another_process();
+    let writer = Fixture::open(process.clone());
+    let store = writer.writer().expect("a writer");
+    let new = noise(7, 200_000);
+    let (cancel, plan) = (Cancel::default(), BackupPlan::none(&new));
+    let made = backup(&store, &new, &plan, writer.request("new"), &Silent, &cancel).expect("a backup");
+    forget(medium, made.snapshot);
+    let (plan, _) = prune(machine);
+    assert!(plan.writers.packs > 2 && plan.delete.packs > 0, "only what was there before is condemned: {plan:?}");
+    let (again, _) = prune(machine);
+    assert_eq!(again.writers, plan.writers, "and so it stays while it runs");
+    drop(store);
+    let (last, _) = prune(machine);
+    assert!(last.writers.packs == 0 && last.delete.packs == plan.writers.packs, "{last:?}");
+    prune(machine);
+    machine.assert_sound(&[(scene.kept.0, &scene.kept.1)], "behind");
+    assert_tidy(medium, machine, "behind");
 }
 
 #[test]

@@ -8,6 +8,7 @@
 
 mod data;
 mod parity;
+mod settled;
 mod structure;
 
 pub use parity::mendable;
@@ -215,29 +216,15 @@ pub fn check(
     let mut report = CheckReport::default();
     // While it lasts, nothing goes away that is needed now, but what was condemned before: that is in other packs then.
     let session = session::begin(repository, SessionKind::Reads, "check", memory, monitor)?;
-    let session = session.as_deref();
-    let result = structure::check(repository, scratch, session, &mut findings, &mut report, monitor, cancel).and_then(
-        |checked| {
-            let audited = audit::verify(repository, memory, &checked.snapshots)?;
-            report.audit_entries = audited.log.entries.len();
-            for finding in audited.findings {
-                findings.0.entry((finding.kind, finding.object)).or_insert(finding);
-            }
-            if let Depth::Data(percent) = depth {
-                data::check(&checked, &checked.packs, percent, &mut findings, &mut report, monitor, cancel)?;
-            }
-            if !findings.0.is_empty() {
-                let from_log =
-                    |kind: &FindingKind| matches!(kind, FindingKind::SnapshotMissing | FindingKind::SnapshotReturned);
-                let (log, mut rest): (BTreeMap<_, _>, BTreeMap<_, _>) =
-                    std::mem::take(&mut findings.0).into_iter().partition(|((kind, _), _)| from_log(kind));
-                findings.0 = std::mem::take(&mut rest);
-                structure::Gone::since(&checked, session)?.excuse(&mut findings);
-                findings.0.extend(log);
-            }
-            parity::check(repository, depth, &mut findings, &mut report, monitor, cancel)
-        },
-    );
+    let subject = settled::Subject { repository, scratch, session: session.as_deref(), monitor, cancel };
+    let result = subject.check(depth, &mut findings, &mut report).and_then(|checked| {
+        let audited = audit::verify(repository, memory, &checked.snapshots)?;
+        report.audit_entries = audited.log.entries.len();
+        for finding in audited.findings {
+            findings.0.entry((finding.kind, finding.object)).or_insert(finding);
+        }
+        parity::check(repository, depth, &mut findings, &mut report, monitor, cancel)
+    });
     // The folder holds nothing but what was just built.
     _ = std::fs::remove_dir_all(scratch);
     result?;
@@ -263,7 +250,7 @@ pub(super) fn survey(
 ) -> Result<Survey, OpsError> {
     let mut findings = Findings::default();
     let mut report = CheckReport::default();
-    let checked = structure::check(repository, scratch, None, &mut findings, &mut report, monitor, cancel)?;
+    let checked = structure::check(repository, scratch, &mut findings, &mut report, monitor, cancel)?;
     let audited = audit::verify(repository, Some(memory), &checked.snapshots)?;
     for finding in audited.findings {
         findings.0.entry((finding.kind, finding.object)).or_insert(finding);

@@ -20,7 +20,6 @@ use crate::repo::open::Repository;
 use crate::repo::packer::read_listing;
 use crate::repo::reader::ChunkStore;
 use crate::repo::retired;
-use crate::repo::sessions::Session;
 use crate::repo::snapshots::{self, Snapshot};
 use crate::repo::tree::TreeCursor;
 use crate::repo::view::SnapshotDisk;
@@ -38,92 +37,11 @@ pub(super) struct Checked {
     pub adopted: Vec<(ObjectId, u64)>,
     /// Who listed each pack in the index.
     pub makers: HashMap<ObjectId, Certificate>,
-    /// Every snapshot and pack that was there.
-    there: Vec<ObjectName>,
+    /// Every snapshot, segment and pack that was there.
+    pub there: HashSet<ObjectName>,
 }
 
-/// How often the structure is looked at anew where something went away meanwhile.
-const LOOKS: usize = 8;
-
-/// Checks the structure beside others that forget and prune: what went away by the rules is no finding. `session` is that of the check.
 pub(super) fn check(
-    repository: &Arc<Repository>,
-    scratch: &Path,
-    session: Option<&Session>,
-    findings: &mut Findings,
-    report: &mut CheckReport,
-    monitor: &dyn Monitor,
-    cancel: &Cancel,
-) -> Result<Checked, OpsError> {
-    let mut look = 1;
-    loop {
-        (*findings, *report) = (Findings::default(), CheckReport::default());
-        let checked = look_once(repository, scratch, findings, report, monitor, cancel)?;
-        if findings.0.is_empty() {
-            return Ok(checked);
-        }
-        let gone = Gone::since(&checked, session)?;
-        gone.excuse(findings);
-        // What was moved from one pack into another meanwhile is found by a later look.
-        if findings.0.is_empty() || gone.is_none() || look == LOOKS {
-            return Ok(checked);
-        }
-        look += 1;
-        drop(checked);
-        std::fs::remove_dir_all(scratch).map_err(|source| RepoError::Cache {
-            path: scratch.display().to_string(),
-            source: source.to_string().into(),
-        })?;
-    }
-}
-
-/// Snapshots and packs that were there and are not any more.
-pub(super) struct Gone {
-    snapshots: HashSet<ObjectId>,
-    packs: HashSet<ObjectId>,
-    /// Of the packs those that were condemned when the session began. No other one is taken away while it lasts.
-    pruned: HashSet<ObjectId>,
-}
-
-impl Gone {
-    pub(super) fn since(checked: &Checked, session: Option<&Session>) -> Result<Self, RepoError> {
-        let storage = checked.store.repository.storage();
-        let mut there = HashSet::new();
-        for kind in [ObjectKind::Snapshot, ObjectKind::Pack] {
-            there.extend(storage.list(kind)?.into_iter().map(|listed| listed.name));
-        }
-        let gone = |kind: ObjectKind| -> HashSet<ObjectId> {
-            let of_kind = checked.there.iter().filter(|name| name.kind() == kind && !there.contains(*name));
-            of_kind.filter_map(|name| name.id()).collect()
-        };
-        let packs = gone(ObjectKind::Pack);
-        let condemned = session.map(|session| session.condemned().packs());
-        let pruned = packs.iter().filter(|pack| condemned.is_some_and(|condemned| condemned.contains(*pack)));
-        Ok(Self { snapshots: gone(ObjectKind::Snapshot), pruned: pruned.copied().collect(), packs })
-    }
-
-    fn is_none(&self) -> bool {
-        self.snapshots.is_empty() && self.packs.is_empty()
-    }
-
-    /// Takes away findings that only say so. Whether a snapshot may be gone is for the log to say.
-    pub(super) fn excuse(&self, findings: &mut Findings) {
-        findings.0.retain(|(kind, object), finding| {
-            let had_some = !finding.snapshots.is_empty();
-            finding.snapshots.retain(|snapshot| !self.snapshots.contains(snapshot));
-            let is_gone = match object.kind() {
-                ObjectKind::Snapshot => object.id().is_some_and(|id| self.snapshots.contains(&id)),
-                ObjectKind::Pack => object.id().is_some_and(|id| self.pruned.contains(&id)),
-                _ => false,
-            };
-            let is_about_need = matches!(kind, FindingKind::PackMissing | FindingKind::IndexIncomplete);
-            let is_needed_by_none = had_some && finding.snapshots.is_empty() && is_about_need;
-            !(is_gone || is_needed_by_none)
-        });
-    }
-}
-
-fn look_once(
     repository: &Arc<Repository>,
     scratch: &Path,
     findings: &mut Findings,
@@ -136,7 +54,8 @@ fn look_once(
     keys(repository, findings)?;
     let list = snapshots::list(repository)?;
     let index = Arc::new(Index::open(scratch)?);
-    let Listed { packs, unlisted, faulty, makers, on_storage } = packs(repository, &index, findings, report, cancel)?;
+    let Listed { packs, unlisted, faulty, makers, there: listed } =
+        packs(repository, &index, findings, report, cancel)?;
     report.chunks = index.chunk_count()?;
     let adopted = index.adopted()?;
     let store = ChunkStore::new(Arc::clone(repository), index);
@@ -147,7 +66,7 @@ fn look_once(
     }
     monitor.begin(Phase::CheckStructure, Some(list.snapshots.len() as u64));
     let of_snapshots = list.snapshots.iter().map(|snapshot| ObjectName::new(ObjectKind::Snapshot, snapshot.id));
-    let there = of_snapshots.chain(list.damaged.iter().map(|(name, _)| *name)).chain(on_storage).collect();
+    let there = of_snapshots.chain(list.damaged.iter().map(|(name, _)| *name)).chain(listed).collect();
     let mut walk =
         Walk { store: &store, faulty: &faulty, adopted: &adopted, sound: HashSet::new(), used: HashSet::new() };
     for snapshot in &list.snapshots {
@@ -188,8 +107,8 @@ struct Listed {
     faulty: Faulty,
     /// Who listed each pack.
     makers: HashMap<ObjectId, Certificate>,
-    /// Every pack that was there.
-    on_storage: Vec<ObjectName>,
+    /// Every segment and pack that was there.
+    there: Vec<ObjectName>,
 }
 
 /// Reads all segments into the index: sound packs first, so that a chunk that is in two packs is looked for in the sound one.
@@ -206,6 +125,7 @@ fn packs(
         retired::list(repository)?.retirements.into_values().flat_map(|retirement| retirement.packs).collect();
     // Segments before packs: a pack is durable before its segment.
     let segments = storage.list(ObjectKind::Index)?;
+    let segment_names: Vec<ObjectName> = segments.iter().map(|listed| listed.name).collect();
     let on_storage: BTreeMap<ObjectId, u64> = storage
         .list(ObjectKind::Pack)?
         .iter()
@@ -277,8 +197,8 @@ fn packs(
     }
     index.adopt(&adopted)?;
     let unlisted = adopted.iter().map(|pack| (pack.id, pack.size)).collect();
-    let on_storage = on_storage.into_keys().map(ObjectName::pack).collect();
-    Ok(Listed { packs: sound, unlisted, faulty, makers, on_storage })
+    let there = segment_names.into_iter().chain(on_storage.into_keys().map(ObjectName::pack)).collect();
+    Ok(Listed { packs: sound, unlisted, faulty, makers, there })
 }
 
 /// What is wrong with a listed pack, as far as its size and its own listing tell.

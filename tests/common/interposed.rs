@@ -1,0 +1,96 @@
+//! A storage at which another process does something at a moment that the test chooses.
+//!
+//! Always true here: what happens is done by the thread that met the moment, once, and to its end.
+
+use sheaf::names::{AsideName, ObjectKind, ObjectName};
+use sheaf::storage::sim::SimStorage;
+use sheaf::storage::{Listed, Put, Storage, StorageError};
+use std::sync::Mutex;
+
+/// What another process does at the chosen moment.
+pub(crate) type Deed = Box<dyn FnOnce() + Send>;
+
+/// When it happens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Moment {
+    /// Just after this kind was listed.
+    Listed(ObjectKind),
+    /// Just after one of this kind was stored.
+    Stored(ObjectKind),
+}
+
+/// A storage at which something happens behind this process's back, at a moment; some objects came too late for any listing.
+pub(crate) struct Interposed {
+    pub inner: SimStorage,
+    pub moment: Moment,
+    pub deed: Mutex<Option<Deed>>,
+    pub unlisted: Vec<ObjectName>,
+}
+
+impl std::fmt::Debug for Interposed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Interposed").field("moment", &self.moment).finish_non_exhaustive()
+    }
+}
+
+impl Interposed {
+    /// A storage at which something happens at a moment, and another process's after that.
+    pub(crate) fn new(medium: &SimStorage, moment: Moment, deed: impl FnOnce() + Send + 'static) -> Self {
+        let deed = Mutex::new(Some(Box::new(deed) as Deed));
+        Self { inner: medium.another_process(), moment, deed, unlisted: Vec::new() }
+    }
+
+    fn meet(&self, moment: Moment) {
+        if moment == self.moment {
+            let deed = self.deed.lock().expect("no panic before").take();
+            deed.into_iter().for_each(|deed| deed());
+        }
+    }
+}
+
+impl Storage for Interposed {
+    fn place(&self) -> String {
+        self.inner.place()
+    }
+
+    fn put(&self, name: ObjectName, parts: &[&[u8]]) -> Result<Put, StorageError> {
+        let put = self.inner.put(name, parts);
+        self.meet(Moment::Stored(name.kind()));
+        put
+    }
+
+    fn get(&self, name: ObjectName, limit: u64) -> Result<Vec<u8>, StorageError> {
+        self.inner.get(name, limit)
+    }
+
+    fn get_range(&self, name: ObjectName, start: u64, buffer: &mut [u8]) -> Result<(), StorageError> {
+        self.inner.get_range(name, start, buffer)
+    }
+
+    fn size(&self, name: ObjectName) -> Result<u64, StorageError> {
+        self.inner.size(name)
+    }
+
+    fn list(&self, kind: ObjectKind) -> Result<Vec<Listed>, StorageError> {
+        let mut listed = self.inner.list(kind)?;
+        listed.retain(|listed| !self.unlisted.contains(&listed.name));
+        self.meet(Moment::Listed(kind));
+        Ok(listed)
+    }
+
+    fn delete(&self, name: ObjectName) -> Result<(), StorageError> {
+        self.inner.delete(name)
+    }
+
+    fn set_aside(&self, name: ObjectName) -> Result<Option<AsideName>, StorageError> {
+        self.inner.set_aside(name)
+    }
+
+    fn list_aside(&self) -> Result<Vec<(AsideName, u64)>, StorageError> {
+        self.inner.list_aside()
+    }
+
+    fn delete_aside(&self, name: AsideName) -> Result<(), StorageError> {
+        self.inner.delete_aside(name)
+    }
+}
