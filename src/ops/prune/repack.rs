@@ -50,24 +50,28 @@ impl Queue {
 
     /// The packs of the next round, none when there is nothing left to try.
     fn next(&mut self) -> Vec<Repack> {
-        let mut round = Vec::new();
-        while round.len() < self.at_once {
-            let Some(pack) = self.waiting.pop_front() else { break };
-            if pack.used >= self.too_much {
-                self.postponed.push_back(pack);
-            } else {
-                round.push(pack);
+        loop {
+            let mut round = Vec::new();
+            while round.len() < self.at_once {
+                let Some(pack) = self.waiting.pop_front() else { break };
+                if pack.used >= self.too_much {
+                    self.postponed.push_back(pack);
+                } else {
+                    round.push(pack);
+                }
+            }
+            match round.as_slice() {
+                // Put together with nothing it would only be copied.
+                [pack] if pack.merges => {}
+                _ => return round,
             }
         }
-        round
     }
 
     /// There was no room for the successors of a round.
     fn found_no_room(&mut self, round: Vec<Repack>) {
         match round.as_slice() {
             [] => {}
-            // To write it anew alone is of no use.
-            [pack] if pack.merges => self.too_much = self.too_much.min(pack.used),
             [pack] => {
                 self.too_much = self.too_much.min(pack.used);
                 self.postponed.push_back(*pack);
@@ -256,5 +260,52 @@ impl Prune<'_> {
         self.store.index.insert_segment(id, &segment)?;
         self.catalog.add_segment(id, &segment);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pack(byte: u8, used: u64, merges: bool) -> Repack {
+        Repack { id: ObjectId::new([byte; 32]), used, merges }
+    }
+
+    fn ids(round: &[Repack]) -> Vec<u8> {
+        round.iter().map(|pack| pack.id.as_bytes()[0]).collect()
+    }
+
+    #[test]
+    fn a_round_without_room_is_halved_and_what_is_too_much_alone_waits_for_room() {
+        let mut queue = Queue::new(&[pack(1, 10, false), pack(2, 90, false), pack(3, 95, false), pack(4, 20, false)]);
+        let round = queue.next();
+        assert_eq!(ids(&round), [1, 2, 3, 4]);
+        queue.found_no_room(round);
+        let round = queue.next();
+        assert_eq!(ids(&round), [1, 2]);
+        queue.found_no_room(round);
+        assert_eq!(ids(&queue.next()), [1]);
+        queue.found_room(false);
+        let round = queue.next();
+        assert_eq!(ids(&round), [2, 3], "two again, since one found room");
+        queue.found_no_room(round);
+        let round = queue.next();
+        queue.found_no_room(round);
+        assert_eq!(ids(&queue.next()), [4], "3 needs more than 2, for which there was no room");
+        queue.found_room(true);
+        assert_eq!(ids(&queue.next()), [2, 3], "something has gone since");
+        queue.found_room(true);
+        assert!(queue.next().is_empty() && queue.postponed.is_empty());
+    }
+
+    #[test]
+    fn small_packs_are_put_together_with_others_or_left() {
+        let many: Vec<Repack> = (0..100).map(|byte| pack(byte, 1, true)).collect();
+        let mut queue = Queue::new(&many);
+        while queue.at_once > 1 {
+            let round = queue.next();
+            queue.found_no_room(round);
+        }
+        assert!(queue.next().is_empty(), "one alone is never copied");
     }
 }
