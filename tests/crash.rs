@@ -29,6 +29,7 @@ use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 /// A repository with one snapshot, and the disk that the next backup stores.
 struct Scene {
@@ -183,12 +184,14 @@ fn making_a_repository_can_die_at_any_write_and_be_tried_again() {
     }
 }
 
-/// A patient way to a medium that fails in passing, on a clock that nobody waits for; counts the waits.
+/// A patient way to a medium that fails in passing, on a clock that nobody waits for; counts the waits. All threads move that one clock on,
+/// so that how much time passes for one says nothing: attempts alone are limited.
 fn patient(medium: &SimStorage, waits: &Arc<AtomicU64>) -> Patient {
     let counted = Arc::clone(waits);
     let pauses = Pauses::new(Arc::new(ManualClock::default()), Arc::new(|| false));
     let listener = Arc::new(move |_: &Delay<'_>| _ = counted.fetch_add(1, Ordering::SeqCst));
-    Patient::new(Arc::new(medium.clone()), Patience::default(), pauses, listener)
+    let patience = Patience { total: Duration::from_secs(u64::MAX / 2), ..Patience::default() };
+    Patient::new(Arc::new(medium.clone()), patience, pauses, listener)
 }
 
 #[test]
