@@ -31,11 +31,12 @@ impl Prune<'_> {
         let folder = self.surroundings.sessions.as_deref();
         let mut others = Vec::new();
         for _ in 0..LOOKS {
+            let ended = folder.map(sessions::Dead::now);
             others = sessions::list(repository)?;
             let leases: BTreeSet<ObjectId> = others.iter().filter_map(|session| session.name.id()).collect();
             self.watch.look((self.surroundings.now_ms)(), &leases);
-            if let Some(folder) = folder {
-                sessions::sweep(folder, &others);
+            if let Some(ended) = ended {
+                ended.forget(&others);
             }
             others.retain(|session| session.nonce.as_ref() != Some(self.session.nonce()));
             let (dead, alive): (Vec<_>, Vec<_>) =
@@ -45,7 +46,7 @@ impl Prune<'_> {
                 break;
             }
             for session in dead {
-                session.end(repository, folder)?;
+                session.end(repository)?;
             }
             // One that was renewed at this moment shows its new lease now.
         }

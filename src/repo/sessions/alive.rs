@@ -75,25 +75,20 @@ pub(super) fn liveness(folder: &Path, nonce: &[u8; 32]) -> Liveness {
     }
 }
 
-/// Removes what a dead session left.
-pub(super) fn clear(folder: &Path, nonce: &[u8; 32]) {
-    if liveness(folder, nonce) == Liveness::Dead {
-        _ = std::fs::remove_file(path(folder, nonce));
-    }
+/// The files of sessions that are dead now. To be asked for before leases are listed: a lease that comes
+/// behind that listing is of no session that was dead before it.
+pub(super) fn dead(folder: &Path) -> BTreeSet<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let files = entries.filter(|path| path.extension().is_some_and(|extension| extension == EXTENSION));
+    files.filter(|path| OpenOptions::new().write(true).open(path).is_ok_and(|file| file.try_lock().is_ok())).collect()
 }
 
-/// Removes what dead sessions left of which there is no lease any more.
-pub(super) fn sweep(folder: &Path, there: &BTreeSet<[u8; 32]>) {
+/// Removes files of dead sessions of which there is no lease.
+pub(super) fn sweep(folder: &Path, dead: &BTreeSet<PathBuf>, there: &BTreeSet<[u8; 32]>) {
     let there: BTreeSet<PathBuf> = there.iter().map(|nonce| path(folder, nonce)).collect();
-    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-        let path = entry.path();
-        if path.extension().is_some_and(|extension| extension == EXTENSION) && !there.contains(&path) {
-            // One that is being made is locked, or will be; whoever finds it gone goes by the lease alone.
-            let Ok(file) = OpenOptions::new().write(true).open(&path) else { continue };
-            if file.try_lock().is_ok() {
-                _ = std::fs::remove_file(&path);
-            }
-        }
+    for path in dead.difference(&there) {
+        // One that is being made is not locked yet for a moment; whoever finds it gone goes by the lease alone.
+        _ = std::fs::remove_file(path);
     }
 }
 
@@ -112,12 +107,29 @@ mod tests {
         assert_eq!(liveness(folder.path(), &nonce), Liveness::Unknown);
         std::fs::write(path(folder.path(), &nonce), b"").expect("a file");
         assert_eq!(liveness(folder.path(), &nonce), Liveness::Dead);
-        sweep(folder.path(), &BTreeSet::from([nonce]));
+        sweep(folder.path(), &dead(folder.path()), &BTreeSet::from([nonce]));
         assert_eq!(liveness(folder.path(), &nonce), Liveness::Dead);
-        sweep(folder.path(), &BTreeSet::new());
+        sweep(folder.path(), &dead(folder.path()), &BTreeSet::new());
         assert_eq!(liveness(folder.path(), &nonce), Liveness::Unknown);
         std::fs::write(path(folder.path(), &nonce), b"").expect("a file");
-        clear(folder.path(), &nonce);
+        sweep(folder.path(), &dead(folder.path()), &BTreeSet::new());
         assert_eq!(liveness(folder.path(), &nonce), Liveness::Unknown);
+    }
+
+    #[test]
+    fn a_dead_session_is_forgotten_only_when_no_lease_of_it_was_listed_since() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let [renewed, ended, lives] = [[1; 32], [2; 32], [3; 32]];
+        for nonce in [&renewed, &ended] {
+            Alive::new(folder.path(), nonce).expect("locks").leave();
+        }
+        let _alive = Alive::new(folder.path(), &lives).expect("locks");
+        let dead = dead(folder.path());
+        assert_eq!(dead, BTreeSet::from([path(folder.path(), &renewed), path(folder.path(), &ended)]));
+        // It put another lease before it died, which only the listing behind that shows.
+        sweep(folder.path(), &dead, &BTreeSet::from([renewed]));
+        assert_eq!(liveness(folder.path(), &renewed), Liveness::Dead);
+        assert_eq!(liveness(folder.path(), &ended), Liveness::Unknown);
+        assert_eq!(liveness(folder.path(), &lives), Liveness::Alive);
     }
 }

@@ -14,7 +14,7 @@ use crate::repo::RepoError;
 use crate::repo::open::Repository;
 use crate::repo::sealing::{Purpose, open_with};
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Who holds a session, as far as this key can tell.
 pub type Holder = Option<HolderRecord>;
@@ -53,18 +53,29 @@ impl Listed {
     ///
     /// # Errors
     /// [`RepoError::Storage`].
-    pub fn end(&self, repository: &Repository, folder: Option<&Path>) -> Result<(), RepoError> {
-        repository.storage().delete(self.name)?;
-        if let (Some(folder), Some(nonce)) = (folder, &self.nonce) {
-            alive::clear(folder, nonce);
-        }
-        Ok(())
+    pub fn end(&self, repository: &Repository) -> Result<(), RepoError> {
+        Ok(repository.storage().delete(self.name)?)
     }
 }
 
-/// Removes what this machine's dead sessions left in `folder`, of which these sessions are not.
-pub fn sweep(folder: &Path, there: &[Listed]) {
-    alive::sweep(folder, &there.iter().filter_map(|session| session.nonce).collect());
+/// Sessions of this machine that are dead.
+#[derive(Debug)]
+pub struct Dead<'a> {
+    folder: &'a Path,
+    files: BTreeSet<PathBuf>,
+}
+
+impl<'a> Dead<'a> {
+    /// Those that are dead now, by what this machine knows in `folder`. To be asked for before leases are listed.
+    pub fn now(folder: &'a Path) -> Self {
+        Self { folder, files: alive::dead(folder) }
+    }
+
+    /// Forgets those of which no lease was listed since. Until then their files tell that they are dead: one may have renewed its lease
+    /// just before it died.
+    pub fn forget(self, there: &[Listed]) {
+        alive::sweep(self.folder, &self.files, &there.iter().filter_map(|session| session.nonce).collect());
+    }
 }
 
 /// How often a listing is taken again because a lease went away while it was read.

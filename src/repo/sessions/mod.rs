@@ -14,7 +14,7 @@ mod list;
 mod watch;
 
 pub use belongings::Belongings;
-pub use list::{Holder, Listed, list, sweep};
+pub use list::{Dead, Holder, Listed, list};
 pub use watch::{LEASE_MS, Watch};
 
 use super::RepoError;
