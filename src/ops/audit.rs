@@ -55,37 +55,39 @@ pub fn verify(repository: &Repository, cache: Option<&Path>, snapshots: &[Snapsh
     Ok(AuditReport { log, findings })
 }
 
-/// How often the log and the snapshots are looked at where they do not fit together: others make and forget snapshots meanwhile.
-const LOOKS: usize = 4;
-
-/// The log, and where it does not fit with the snapshots that are there.
+/// The log, and where it does not fit with the snapshots that are there, while others make and forget some.
 fn compare(repository: &Repository, cache: Option<&Path>) -> Result<(Log, Vec<Finding>), OpsError> {
-    let storage = repository.storage();
-    let mut look = 1;
-    loop {
-        // Snapshots that cannot be read are a finding of their own; here it counts that they are there.
-        let listed = storage.list(ObjectKind::Snapshot).map_err(RepoError::from)?;
-        let there: BTreeSet<ObjectId> = listed.iter().filter_map(|listed| listed.name.id()).collect();
-        let log = audit::read_all(repository, cache)?;
-        let mut findings = gone_and_back(&log, &there);
-        // The listing is older than the log: what was made or forgotten between the two is as the log says.
-        let mut confirmed = Vec::new();
-        for finding in findings.drain(..) {
-            let is_there = match storage.size(finding.object) {
-                Ok(_) => true,
-                Err(error) if error.is_not_found() => false,
-                Err(error) => return Err(RepoError::from(error).into()),
-            };
-            if is_there == (finding.kind == FindingKind::SnapshotReturned) {
-                confirmed.push(finding);
-            }
-        }
-        // One that was forgotten behind the reading of the log is told of by the next one.
-        if confirmed.is_empty() || look == LOOKS {
-            return Ok((log, confirmed));
-        }
-        look += 1;
+    let (log, first) = look(repository, cache)?;
+    if first.is_empty() {
+        return Ok((log, first));
     }
+    // Forgetting is logged before it is done: what was forgotten behind the first reading of the log, the second one tells of.
+    let (log, mut again) = look(repository, cache)?;
+    let place = |finding: &Finding| (finding.kind, finding.object);
+    again.retain(|finding| first.iter().any(|before| place(before) == place(finding)));
+    Ok((log, again))
+}
+
+/// One look at the snapshots, and then at the log.
+fn look(repository: &Repository, cache: Option<&Path>) -> Result<(Log, Vec<Finding>), OpsError> {
+    let storage = repository.storage();
+    // Snapshots that cannot be read are a finding of their own; here it counts that they are there.
+    let listed = storage.list(ObjectKind::Snapshot).map_err(RepoError::from)?;
+    let there: BTreeSet<ObjectId> = listed.iter().filter_map(|listed| listed.name.id()).collect();
+    let log = audit::read_all(repository, cache)?;
+    // The listing is older than the log: what was made or forgotten between the two is as the log says.
+    let mut confirmed = Vec::new();
+    for finding in gone_and_back(&log, &there) {
+        let is_there = match storage.size(finding.object) {
+            Ok(_) => true,
+            Err(error) if error.is_not_found() => false,
+            Err(error) => return Err(RepoError::from(error).into()),
+        };
+        if is_there == (finding.kind == FindingKind::SnapshotReturned) {
+            confirmed.push(finding);
+        }
+    }
+    Ok((log, confirmed))
 }
 
 fn finding(kind: FindingKind, object: ObjectName, detail: String) -> Finding {

@@ -21,6 +21,7 @@ pub mod open;
 pub mod packer;
 pub mod parity;
 pub mod reader;
+mod remembered;
 pub mod retired;
 pub mod rotation;
 mod sealing;

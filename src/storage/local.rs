@@ -302,9 +302,7 @@ impl LocalStorage {
     fn put_file(&self, name: ObjectName, parts: &[&[u8]]) -> Result<Put, StorageError> {
         let length = parts.iter().map(|part| part.len() as u64).sum();
         match self.try_put_file(name, parts) {
-            Err(StorageError::Io { source, .. }) if self.draw_on_reserve(length, &source) => {
-                self.try_put_file(name, parts)
-            }
+            Err(error) if self.draw_on_reserve(length, &error) => self.try_put_file(name, parts),
             put => put,
         }
     }

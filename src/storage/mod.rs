@@ -92,6 +92,11 @@ impl StorageError {
         }
     }
 
+    /// True where there is no room for more, on the medium or in a quota.
+    pub fn is_full(&self) -> bool {
+        matches!(self.io_kind(), Some(ErrorKind::StorageFull | ErrorKind::QuotaExceeded))
+    }
+
     fn has_code(&self, codes: &[i32]) -> bool {
         matches!(self, Self::Io { source, .. } if source.raw_os_error().is_some_and(|code| codes.contains(&code)))
     }

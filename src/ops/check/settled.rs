@@ -46,17 +46,14 @@ impl Subject<'_> {
             (*findings, *report) = (Findings::default(), CheckReport::default());
             let Self { repository, scratch, monitor, cancel, .. } = self;
             let checked = structure::check(repository, scratch, findings, report, *monitor, cancel)?;
-            let mut gone = self.excuse(&checked, findings)?;
-            let mut looks = LOOKS;
+            let mut is_believed = self.is_believed(&checked, findings, look >= LOOKS)?;
             if let Depth::Data(percent) = depth
-                && !(gone.has_changed() && look < LOOKS && !findings.0.is_empty())
+                && is_believed
             {
                 data::check(&checked, &checked.packs, percent, findings, report, *monitor, cancel)?;
-                gone = self.excuse(&checked, findings)?;
-                looks = LOOKS_AT_DATA;
+                is_believed = self.is_believed(&checked, findings, look >= LOOKS_AT_DATA)?;
             }
-            // What was moved from one pack into another meanwhile is found by a later look.
-            if findings.0.is_empty() || !gone.has_changed() || look >= looks {
+            if is_believed {
                 return Ok(checked);
             }
             look += 1;
@@ -68,26 +65,25 @@ impl Subject<'_> {
         }
     }
 
-    /// Takes away findings that only say that something went by the rules.
-    fn excuse(&self, checked: &Checked, findings: &mut Findings) -> Result<Gone, RepoError> {
+    /// Takes away findings that only say that something went by the rules; false where a later look may find less, since what was moved from
+    /// one pack into another meanwhile is there then.
+    fn is_believed(&self, checked: &Checked, findings: &mut Findings, is_last: bool) -> Result<bool, RepoError> {
         if findings.0.is_empty() {
-            return Ok(Gone::default());
+            return Ok(true);
         }
         let gone = Gone::since(checked, self.session)?;
         gone.excuse(findings);
-        Ok(gone)
+        Ok(findings.0.is_empty() || !gone.has_changed || is_last)
     }
 }
 
 /// What was there and is not any more.
-#[derive(Default)]
 struct Gone {
     snapshots: HashSet<ObjectId>,
-    packs: HashSet<ObjectId>,
-    /// Of the packs those that were condemned when the session began. No other one is taken away while it lasts.
+    /// Packs that were condemned when the session began. No other one is taken away by the rules while it lasts.
     pruned: HashSet<ObjectId>,
-    /// True where the index has other segments now.
-    has_other_segments: bool,
+    /// True where anything is gone, or the index has other segments.
+    has_changed: bool,
 }
 
 impl Gone {
@@ -97,23 +93,16 @@ impl Gone {
         for kind in [ObjectKind::Snapshot, ObjectKind::Index, ObjectKind::Pack] {
             there.extend(storage.list(kind)?.into_iter().map(|listed| listed.name));
         }
-        let segments = |names: &HashSet<ObjectName>| -> HashSet<ObjectName> {
-            names.iter().filter(|name| name.kind() == ObjectKind::Index).copied().collect()
-        };
-        let has_other_segments = segments(&there) != segments(&checked.there);
-        let gone = |kind: ObjectKind| -> HashSet<ObjectId> {
-            let of_kind = checked.there.iter().filter(|name| name.kind() == kind && !there.contains(*name));
-            of_kind.filter_map(|name| name.id()).collect()
-        };
-        let packs = gone(ObjectKind::Pack);
-        let condemned = session.map(|session| session.condemned().packs());
-        let pruned = packs.iter().filter(|pack| condemned.is_some_and(|condemned| condemned.contains(*pack)));
-        let pruned = pruned.copied().collect();
-        Ok(Self { snapshots: gone(ObjectKind::Snapshot), pruned, packs, has_other_segments })
-    }
-
-    fn has_changed(&self) -> bool {
-        self.has_other_segments || !self.snapshots.is_empty() || !self.packs.is_empty()
+        let has_new_segment =
+            there.iter().any(|name| name.kind() == ObjectKind::Index && !checked.there.contains(name));
+        let gone: Vec<ObjectName> = checked.there.difference(&there).copied().collect();
+        let of_kind = |kind| gone.iter().filter(move |name| name.kind() == kind).filter_map(|name| name.id());
+        let condemned = |pack: &ObjectId| session.is_some_and(|session| session.condemned().packs().contains(pack));
+        Ok(Self {
+            snapshots: of_kind(ObjectKind::Snapshot).collect(),
+            pruned: of_kind(ObjectKind::Pack).filter(condemned).collect(),
+            has_changed: has_new_segment || !gone.is_empty(),
+        })
     }
 
     /// Takes away findings that only say so. Whether a snapshot may be gone is for the log to say.

@@ -231,6 +231,5 @@ impl<'a> Prune<'a> {
 
 /// True where there is no room for more.
 fn is_full(error: &RepoError) -> bool {
-    use std::io::ErrorKind::{QuotaExceeded, StorageFull};
-    matches!(error, RepoError::Storage(error) if matches!(error.io_kind(), Some(StorageFull | QuotaExceeded)))
+    matches!(error, RepoError::Storage(error) if error.is_full())
 }

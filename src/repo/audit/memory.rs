@@ -4,8 +4,8 @@
 //! - It holds ids alone. It can be deleted at any time: the machine then takes the log as it finds it, once.
 //! - A file that does not read is as good as none. It is replaced whole, never changed in place.
 
-use crate::codec::{Reader, Writer};
 use crate::ids::{ObjectId, RepositoryId};
+use crate::repo::remembered;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -21,15 +21,8 @@ pub(super) fn path(cache: &Path, repository: RepositoryId) -> PathBuf {
 }
 
 fn decode(bytes: &[u8]) -> Option<Links> {
-    let (bytes, hash) = bytes.split_last_chunk::<32>()?;
-    if blake3::hash(bytes).as_bytes() != hash {
-        return None;
-    }
-    let mut reader = Reader::new(bytes);
+    let mut reader = remembered::content(MAGIC, bytes)?;
     let mut links = Links::new();
-    if reader.array::<8>("magic").ok()? != *MAGIC {
-        return None;
-    }
     let count = reader.u64("count").ok()?;
     for _ in 0..count {
         let id = ObjectId::new(reader.array("entry").ok()?);
@@ -43,26 +36,19 @@ fn decode(bytes: &[u8]) -> Option<Links> {
 
 /// What was seen; nothing where nothing is remembered.
 pub(super) fn load(path: &Path) -> Links {
-    std::fs::read(path).ok().and_then(|bytes| decode(&bytes)).unwrap_or_default()
+    remembered::load(path, decode)
 }
 
 /// Remembers these entries.
 pub(super) fn save(path: &Path, links: &Links) -> io::Result<()> {
-    let mut writer = Writer::new();
-    writer.bytes(MAGIC).u64(links.len() as u64);
-    for (id, previous) in links {
-        writer.bytes(id.as_bytes()).u16(u16::try_from(previous.len()).unwrap_or(u16::MAX));
-        previous.iter().for_each(|id| _ = writer.bytes(id.as_bytes()));
-    }
-    let mut bytes = writer.into_bytes();
-    let hash = *blake3::hash(&bytes).as_bytes();
-    bytes.extend_from_slice(&hash);
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder)?;
-    }
-    let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
-    std::fs::write(&temporary, &bytes)?;
-    std::fs::rename(&temporary, path)
+    let bytes = remembered::encode(MAGIC, |writer| {
+        writer.u64(links.len() as u64);
+        for (id, previous) in links {
+            writer.bytes(id.as_bytes()).u16(u16::try_from(previous.len()).unwrap_or(u16::MAX));
+            previous.iter().for_each(|id| _ = writer.bytes(id.as_bytes()));
+        }
+    });
+    remembered::save(path, &bytes)
 }
 
 #[cfg(test)]

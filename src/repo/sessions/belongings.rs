@@ -9,9 +9,9 @@
 //! - What is remembered only makes a prune take less. It can be deleted at any time; then every segment may be that of whoever writes now.
 
 use super::list::Listed;
-use crate::codec::{Reader, Writer};
 use crate::format::session::SessionKind;
 use crate::ids::ObjectId;
+use crate::repo::remembered;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -54,7 +54,7 @@ impl Belongings {
 
     /// What was remembered in this folder; nothing where there is nothing that reads.
     pub fn load(folder: &Path) -> Self {
-        std::fs::read(Self::path(folder)).ok().and_then(|bytes| Self::decode(&bytes)).unwrap_or_default()
+        remembered::load(&Self::path(folder), Self::decode)
     }
 
     /// Remembers it in this folder.
@@ -62,34 +62,20 @@ impl Belongings {
     /// # Errors
     /// What the system says.
     pub fn save(&self, folder: &Path) -> io::Result<()> {
-        std::fs::create_dir_all(folder)?;
-        let temporary = folder.join(format!("segments.{}.tmp", std::process::id()));
-        std::fs::write(&temporary, self.encode())?;
-        std::fs::rename(&temporary, Self::path(folder))
+        remembered::save(&Self::path(folder), &self.encode())
     }
 
     fn encode(&self) -> Vec<u8> {
-        let mut writer = Writer::new();
-        writer.bytes(MAGIC);
-        for (segment, writers) in &self.writers {
-            writer.bytes(segment.as_bytes()).u32(u32::try_from(writers.len()).unwrap_or(u32::MAX));
-            writers.iter().for_each(|session| _ = writer.bytes(session));
-        }
-        let mut bytes = writer.into_bytes();
-        let hash = *blake3::hash(&bytes).as_bytes();
-        bytes.extend_from_slice(&hash);
-        bytes
+        remembered::encode(MAGIC, |writer| {
+            for (segment, writers) in &self.writers {
+                writer.bytes(segment.as_bytes()).u32(u32::try_from(writers.len()).unwrap_or(u32::MAX));
+                writers.iter().for_each(|session| _ = writer.bytes(session));
+            }
+        })
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
-        let (bytes, hash) = bytes.split_last_chunk::<32>()?;
-        if blake3::hash(bytes).as_bytes() != hash {
-            return None;
-        }
-        let mut reader = Reader::new(bytes);
-        if reader.array::<8>("magic").ok()? != *MAGIC {
-            return None;
-        }
+        let mut reader = remembered::content(MAGIC, bytes)?;
         let mut this = Self::default();
         while reader.left() > 0 {
             let segment = ObjectId::new(reader.array("segment").ok()?);

@@ -6,8 +6,8 @@
 //! - A clock that went back makes every lease fresh again: a session is never taken for dead early because of that.
 //! - What is remembered can be deleted at any time; then everything is waited for anew.
 
-use crate::codec::{Reader, Writer};
 use crate::ids::ObjectId;
+use crate::repo::remembered;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -49,7 +49,7 @@ impl Watch {
 
     /// What was remembered in this folder; nothing where there is nothing that reads.
     pub fn load(folder: &Path) -> Self {
-        std::fs::read(Self::path(folder)).ok().and_then(|bytes| Self::decode(&bytes)).unwrap_or_default()
+        remembered::load(&Self::path(folder), Self::decode)
     }
 
     /// Remembers it in this folder.
@@ -57,33 +57,20 @@ impl Watch {
     /// # Errors
     /// What the system says.
     pub fn save(&self, folder: &Path) -> io::Result<()> {
-        std::fs::create_dir_all(folder)?;
-        let temporary = folder.join(format!("seen.{}.tmp", std::process::id()));
-        std::fs::write(&temporary, self.encode())?;
-        std::fs::rename(&temporary, Self::path(folder))
+        remembered::save(&Self::path(folder), &self.encode())
     }
 
     fn encode(&self) -> Vec<u8> {
-        let mut writer = Writer::new();
-        writer.bytes(MAGIC).bytes(&self.looked_ms.to_le_bytes());
-        for (id, since) in &self.seen {
-            writer.bytes(id.as_bytes()).bytes(&since.to_le_bytes());
-        }
-        let mut bytes = writer.into_bytes();
-        let hash = *blake3::hash(&bytes).as_bytes();
-        bytes.extend_from_slice(&hash);
-        bytes
+        remembered::encode(MAGIC, |writer| {
+            writer.bytes(&self.looked_ms.to_le_bytes());
+            for (id, since) in &self.seen {
+                writer.bytes(id.as_bytes()).bytes(&since.to_le_bytes());
+            }
+        })
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
-        let (bytes, hash) = bytes.split_last_chunk::<32>()?;
-        if blake3::hash(bytes).as_bytes() != hash {
-            return None;
-        }
-        let mut reader = Reader::new(bytes);
-        if reader.array::<8>("magic").ok()? != *MAGIC {
-            return None;
-        }
+        let mut reader = remembered::content(MAGIC, bytes)?;
         let mut watch = Self { looked_ms: i64::from_le_bytes(reader.array("looked").ok()?), seen: BTreeMap::new() };
         while reader.left() > 0 {
             let id = ObjectId::new(reader.array("lease").ok()?);

@@ -5,6 +5,7 @@
 //! - It is let go only for small objects, by commands that make room, when the medium is full; a large one would find no room all the same.
 
 use super::LocalStorage;
+use crate::storage::StorageError;
 use std::fs;
 use std::io::{self, Write};
 
@@ -48,12 +49,8 @@ impl LocalStorage {
     }
 
     /// Lets go what is kept in reserve for a write of so many bytes that failed for want of room; true when there is more room now.
-    pub(super) fn draw_on_reserve(&self, length: u64, error: &io::Error) -> bool {
-        use io::ErrorKind::{QuotaExceeded, StorageFull};
-        self.draws_on_reserve
-            && length <= SMALL
-            && matches!(error.kind(), StorageFull | QuotaExceeded)
-            && fs::remove_file(self.root.join(FILE)).is_ok()
+    pub(super) fn draw_on_reserve(&self, length: u64, error: &StorageError) -> bool {
+        self.draws_on_reserve && length <= SMALL && error.is_full() && fs::remove_file(self.root.join(FILE)).is_ok()
     }
 }
 
@@ -68,11 +65,12 @@ mod tests {
         let path = folder.path().join(FILE);
         let size = || path.metadata().map(|metadata| metadata.len()).ok();
         assert_eq!(size(), Some(SIZE as u64), "a new repository has one");
-        let full = io::Error::from(io::ErrorKind::StorageFull);
+        let failed = |kind: io::ErrorKind| super::super::failed("writing", &path, kind.into());
+        let full = failed(io::ErrorKind::StorageFull);
         assert!(!plain.draw_on_reserve(100, &full), "a backup does not get it");
         let pruning = LocalStorage::open(folder.path()).expect("opens").drawing_on_reserve();
         assert!(!pruning.draw_on_reserve(SMALL + 1, &full));
-        assert!(!pruning.draw_on_reserve(100, &io::Error::from(io::ErrorKind::PermissionDenied)));
+        assert!(!pruning.draw_on_reserve(100, &failed(io::ErrorKind::PermissionDenied)));
         assert_eq!(size(), Some(SIZE as u64));
         assert!(pruning.draw_on_reserve(100, &full));
         assert_eq!(size(), None);
