@@ -11,7 +11,7 @@ use common::interposed::{Deed, Interposed, Moment};
 use common::sources::noise;
 use common::{Fixture, chain};
 use sheaf::disk::{DiskOffset, ReadAt, ReadError};
-use sheaf::format::audit::{AuditFacts, AuditRecord, EntryKind};
+use sheaf::format::audit::{AuditFacts, EntryKind};
 use sheaf::format::retired::Retirement;
 use sheaf::format::session::SessionKind;
 use sheaf::names::{ObjectKind, ObjectName};
@@ -58,38 +58,20 @@ fn an_entry_of_the_log_that_came_too_late_for_the_listing_is_not_missing() {
     let machine = Fixture::make(medium.another_process());
     let repository = machine.repository().unwrap();
     let facts = AuditFacts { kind: EntryKind::Other, time_ms: 1, subjects: vec![] };
-    let record = AuditRecord {
-        action: "test".to_owned(),
-        result: AuditRecord::DONE.to_owned(),
-        host: "desk".to_owned(),
-        key: None,
-        detail: None,
-        bundle: None,
-    };
+    let record = common::record("test");
     let append = || audit::append(&repository, &machine.cache(), &facts, &record).unwrap().id;
     let entries = [append(), append(), append()];
     let names = entries.map(|id| ObjectName::new(ObjectKind::Audit, id));
     for unlisted in [&names[..1], &names[1..2], &names[..2]] {
         let unlisted = unlisted.to_vec();
-        let late = Interposed {
-            inner: medium.another_process(),
-            moment: Moment::Listed(ObjectKind::Audit),
-            deed: Mutex::default(),
-            unlisted,
-        };
+        let late = Interposed::listing_without(&medium, unlisted);
         let late = machine.after_a_restart(late).repository().unwrap();
         let log = audit::read_all(&late, None).unwrap();
         assert!(log.missing.is_empty() && log.lost.is_empty() && log.damaged.is_empty(), "{log:?}");
         assert_eq!(log.entries.iter().map(|entry| entry.id).collect::<Vec<_>>(), entries);
     }
     // The last is followed by none, but remembered.
-    let late = || Interposed {
-        inner: medium.another_process(),
-        moment: Moment::Listed(ObjectKind::Audit),
-        deed: Mutex::default(),
-        unlisted: names.to_vec(),
-    };
-    let late = machine.after_a_restart(late()).repository().unwrap();
+    let late = machine.after_a_restart(Interposed::listing_without(&medium, names.to_vec())).repository().unwrap();
     let log = audit::read_all(&late, Some(&machine.cache())).unwrap();
     assert_eq!((log.entries.len(), log.missing.len(), log.lost.len()), (3, 0, 0));
     // What is gone for good is still told.
@@ -110,15 +92,12 @@ fn what_is_condemned_is_not_there_for_a_writer_that_nobody_waits_for() {
     medium.remove(ObjectName::new(ObjectKind::Snapshot, forgotten));
     let (storage, other) = (medium.clone(), machine.after_a_restart(medium.another_process()));
     let packs: Vec<_> = medium.names(ObjectKind::Pack).into_iter().filter_map(ObjectName::id).collect();
-    let deed: Deed = Box::new(move || {
+    let deed = move || {
         let repository = other.repository().expect("opens");
         retired::publish(&repository, &Retirement::new(1, packs, vec![])).expect("condemned");
         storage.names(ObjectKind::Session).into_iter().for_each(|lease| drop(storage.remove(lease)));
-    });
-    let moment = Moment::Stored(ObjectKind::Snapshot);
-    let interposed =
-        Interposed { inner: medium.another_process(), moment, deed: Mutex::new(Some(deed)), unlisted: vec![] };
-    let here = machine.after_a_restart(interposed);
+    };
+    let here = machine.after_a_restart(Interposed::new(&medium, Moment::Stored(ObjectKind::Snapshot), deed));
     let error = here.backup("stick", &disk).expect_err("its chunks are about to go");
     assert!(chain(&error).contains("session"), "{}", chain(&error));
     assert_eq!(medium.names(ObjectKind::Snapshot), [], "and no snapshot relies on them");
@@ -185,13 +164,8 @@ fn a_backup_that_ends_while_another_process_lists_does_not_cost_their_common_cac
         let machine = Fixture::make(medium.another_process());
         machine.backup("before", &noise(1, 200_000)).expect("a backup");
         let other = machine.after_a_restart(medium.another_process());
-        let deed: Deed = Box::new(move || drop(other.backup("other", &noise(2, 200_000)).expect("a backup")));
-        let interposed = Interposed {
-            inner: medium.another_process(),
-            moment: Moment::Listed(kind),
-            deed: Mutex::new(Some(deed)),
-            unlisted: vec![],
-        };
+        let deed = move || drop(other.backup("other", &noise(2, 200_000)).expect("a backup"));
+        let interposed = Interposed::new(&medium, Moment::Listed(kind), deed);
         let here = machine.after_a_restart(interposed);
         let (store, report) =
             prepare(here.repository().unwrap(), SessionKind::Reads, "test", &here.cache(), &Silent).expect("an index");

@@ -21,10 +21,10 @@ pub(crate) enum Moment {
 
 /// A storage at which something happens behind this process's back, at a moment; some objects came too late for any listing.
 pub(crate) struct Interposed {
-    pub inner: SimStorage,
-    pub moment: Moment,
-    pub deed: Mutex<Option<Deed>>,
-    pub unlisted: Vec<ObjectName>,
+    inner: SimStorage,
+    moment: Moment,
+    deed: Mutex<Option<Deed>>,
+    unlisted: Vec<ObjectName>,
 }
 
 impl std::fmt::Debug for Interposed {
@@ -38,6 +38,11 @@ impl Interposed {
     pub(crate) fn new(medium: &SimStorage, moment: Moment, deed: impl FnOnce() + Send + 'static) -> Self {
         let deed = Mutex::new(Some(Box::new(deed) as Deed));
         Self { inner: medium.another_process(), moment, deed, unlisted: Vec::new() }
+    }
+
+    /// A storage where these objects came too late for any listing.
+    pub(crate) fn listing_without(medium: &SimStorage, unlisted: Vec<ObjectName>) -> Self {
+        Self { unlisted, ..Self::new(medium, Moment::Listed(ObjectKind::Audit), || {}) }
     }
 
     fn meet(&self, moment: Moment) {

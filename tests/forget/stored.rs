@@ -1,6 +1,6 @@
 //! Plans that are applied to a repository on a simulated storage, with keys of several roles, and crashes in between.
 
-use super::common::{CHEAP, Fixture, password};
+use super::common::{CHEAP, Fixture, password, record};
 use super::model::{Model, START, at};
 use sheaf::crypto::password::Password;
 use sheaf::format::audit::{AuditFacts, AuditRecord, EntryKind};
@@ -51,15 +51,7 @@ impl World {
 
     fn tell(&self, by: &Repository, kind: EntryKind, time_ms: i64, subjects: &[ObjectId]) {
         let facts = AuditFacts { kind, time_ms, subjects: subjects.to_vec() };
-        let record = AuditRecord {
-            action: "test".to_owned(),
-            result: AuditRecord::DONE.to_owned(),
-            host: "desk".to_owned(),
-            key: None,
-            detail: None,
-            bundle: None,
-        };
-        audit::append(by, &self.machine.cache(), &facts, &record).expect("appended");
+        audit::append(by, &self.machine.cache(), &facts, &record("test")).expect("appended");
     }
 
     /// A snapshot of nothing.

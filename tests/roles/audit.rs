@@ -1,7 +1,7 @@
 //! The audit log: a chain that shows what is missing, to those who may see it.
 
 use super::common::sources::noise;
-use super::common::{CHEAP, Fixture, chain};
+use super::common::{CHEAP, Fixture, chain, record};
 use super::{is_refused, open, with_all_roles, word};
 use sheaf::crypto::password::Password;
 use sheaf::format::audit::{AuditFacts, AuditRecord, EntryKind};
@@ -16,17 +16,6 @@ use sheaf::repo::keyring::Action;
 use sheaf::repo::open::Repository;
 use sheaf::repo::{audit, snapshots};
 use sheaf::storage::sim::SimStorage;
-
-pub(super) fn record(action: &str) -> AuditRecord {
-    AuditRecord {
-        action: action.to_owned(),
-        result: AuditRecord::DONE.to_owned(),
-        host: "desk".to_owned(),
-        key: None,
-        detail: None,
-        bundle: None,
-    }
-}
 
 /// The facts of an entry of this action.
 pub(super) fn facts(action: &str, snapshots: &[ObjectId]) -> AuditFacts {

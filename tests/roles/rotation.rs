@@ -31,7 +31,7 @@ fn rotate(repository: &Repository) -> Vec<Renewed> {
 
 /// Tells the log of a bundle, as the command does.
 fn tell(repository: &Repository, renewed: &Renewed) {
-    let mut told = super::audit::record("key rotate");
+    let mut told = super::common::record("key rotate");
     told.key = Some((*renewed.certificate.key.as_bytes()).into());
     told.bundle = renewed.bundle.id().map(|id| (*id.as_bytes()).into());
     let folder = super::common::folder();
@@ -189,7 +189,7 @@ fn a_bundle_that_was_put_back_gets_no_new_secrets() {
     let [thief, owner] = [Role::Depositor, Role::Owner].map(|role| open(&medium, &word(role)));
     let kept = [&thief, &owner].map(|one| (one.bundle(), medium.peek(one.bundle()).expect("there")));
     let tell = |action: &str, key: &Certificate, bundle: Option<ObjectName>| {
-        let mut told = super::audit::record(action);
+        let mut told = super::common::record(action);
         told.key = Some((*key.key.as_bytes()).into());
         told.bundle = bundle.and_then(ObjectName::id).map(|id| (*id.as_bytes()).into());
         audit::append(&admin, &machine.cache(), &super::audit::facts(action, &[]), &told).expect("appended");
