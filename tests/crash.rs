@@ -314,9 +314,14 @@ impl ReadAt for StopAt {
 fn a_backup_that_is_stopped_while_it_reads_stores_and_lists_what_it_has_read() {
     // Four reads of at most 4 MiB, which are 64 packs and more each.
     let disk = noise(4, 13 << 20);
+    let base = SimStorage::new();
+    let made = Fixture::make(base.clone());
+    let empty = base.objects();
+    made.backup("new", &disk).expect("a backup");
+    let chunks = made.packs().chunks.len();
     for at in 0..4 {
-        let medium = SimStorage::new();
-        let machine = Fixture::make(medium.clone());
+        let medium = SimStorage::from_objects(empty.clone());
+        let machine = made.twin(medium.clone());
         let cancel = Cancel::default();
         let source = StopAt { disk: disk.clone(), cancel: cancel.clone(), reads: AtomicU64::new(0), at };
         let stopped = machine.backup_with("new", &source, &Silent, &cancel);
@@ -327,6 +332,7 @@ fn a_backup_that_is_stopped_while_it_reads_stores_and_lists_what_it_has_read() {
         assert!(machine.snapshots().is_empty());
         let next = machine.backup("new", &disk).expect("a backup");
         assert_eq!((next.packs_adopted, machine.packs().stored_twice()), (0, 0), "read {at}");
+        assert_eq!(machine.packs().chunks.len(), chunks, "read {at}: nothing was stored that only a shorter disk has");
         machine.assert_sound(&[(next.snapshot, &disk)], &format!("stopped at read {at}"));
     }
 }

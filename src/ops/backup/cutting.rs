@@ -30,6 +30,8 @@ pub(in crate::ops) struct Batch {
     pub bytes_read: u64,
     /// Bytes of the disk that are behind us with this batch.
     pub bytes_passed: u64,
+    /// Nothing follows: the source was read to its end.
+    pub is_last: bool,
 }
 
 /// How many times larger the chunks of files are than the repository's parameters say.
@@ -108,7 +110,7 @@ impl BlockCutter {
 
     /// Cuts what was carried, when the source is at its end.
     pub(in crate::ops) fn finish(&mut self) -> Batch {
-        let mut batch = self.batch();
+        let mut batch = Batch { is_last: true, ..self.batch() };
         let buffer = std::mem::take(&mut self.carried);
         self.cut_run(self.carried_kind, &buffer, 0..buffer.len(), true, &mut batch.chunks);
         batch.buffer = Some(buffer);

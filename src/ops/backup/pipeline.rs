@@ -5,6 +5,8 @@
 //! Always true here:
 //! - Channels are bounded and buffers are handed back, so that memory does not depend on the source.
 //! - Chunks reach the manifest in the order of the disk, whichever worker was faster.
+//! - Of a source that was not read to its end, only chunks are stored that the next backup makes too: not the bytes behind the last
+//!   certain cut, nor the tables that end where reading did.
 //! - A stage that fails drops its channels, which ends its neighbours; nobody waits for a thread that is gone.
 
 use super::blocks::{Block, BlockReader};
@@ -51,6 +53,13 @@ pub(super) struct Stored {
     pub unreadable: Vec<Extent>,
 }
 
+/// What the reader hands to the cutter. Where it fails, no end is sent.
+enum Step {
+    Block(Block),
+    /// The source was read to its end.
+    End,
+}
+
 /// A chunk with what a worker found out.
 struct Sorted {
     key: ChunkKey,
@@ -69,7 +78,7 @@ impl Pipeline<'_> {
         let cutters = Cutters::new(&chunking).map_err(RepoError::from)?;
         std::thread::scope(|scope| {
             let (free_sender, free) = bounded::<Vec<u8>>(BUFFERS);
-            let (step_sender, steps) = bounded::<Block>(2);
+            let (step_sender, steps) = bounded::<Step>(2);
             let (batch_sender, batches) = bounded::<Batch>(BUFFERS);
             let (done_sender, done) = bounded::<Done>(BUFFERS);
             for _ in 0..BUFFERS {
@@ -78,12 +87,15 @@ impl Pipeline<'_> {
             let reader = scope.spawn(move || self.read(cutters.max(), &free, &step_sender));
             scope.spawn(move || {
                 let mut blocks = BlockCutter::new(cutters);
-                for block in steps {
-                    if batch_sender.send(blocks.cut(block)).is_err() {
+                for step in steps {
+                    let batch = match step {
+                        Step::Block(block) => blocks.cut(block),
+                        Step::End => blocks.finish(),
+                    };
+                    if batch_sender.send(batch).is_err() {
                         return;
                     }
                 }
-                _ = batch_sender.send(blocks.finish());
             });
             for _ in 0..worker_count() {
                 let (batches, done_sender) = (batches.clone(), done_sender.clone());
@@ -101,11 +113,15 @@ impl Pipeline<'_> {
             drop((done, free_sender));
             let read = reader.join().map_err(|_| OpsError::WorkerLost).flatten();
             // The first cause: a failing collector ends the reader, but not with an error.
-            collected.and_then(|stored| read.map(|()| stored))
+            match (collected?, read) {
+                (_, Err(error)) => Err(error),
+                (Some(stored), Ok(())) => Ok(stored),
+                (None, Ok(())) => Err(OpsError::WorkerLost),
+            }
         })
     }
 
-    fn read(&self, headroom: usize, free: &Receiver<Vec<u8>>, steps: &Sender<Block>) -> Result<(), OpsError> {
+    fn read(&self, headroom: usize, free: &Receiver<Vec<u8>>, steps: &Sender<Step>) -> Result<(), OpsError> {
         let mut reader = BlockReader::new(self.source, self.plan, self.source_name, self.cancel, headroom);
         let mut buffer = None;
         loop {
@@ -113,8 +129,9 @@ impl Pipeline<'_> {
                 let Ok(free) = free.recv() else { return Ok(()) };
                 buffer = Some(free);
             }
-            let Some(block) = reader.next(&mut buffer)? else { return Ok(()) };
-            if steps.send(block).is_err() {
+            let block = reader.next(&mut buffer)?;
+            let is_end = block.is_none();
+            if steps.send(block.map_or(Step::End, Step::Block)).is_err() || is_end {
                 return Ok(());
             }
         }
@@ -145,22 +162,23 @@ impl Pipeline<'_> {
         Ok(())
     }
 
-    /// Puts batches back into their order and takes them into manifest and packs.
+    /// Puts batches back into their order and takes them into manifest and packs. Gives `None` when they stop before the last.
     fn collect(
         &self,
         packs: &mut PackStore<'_>,
         done: &Receiver<Done>,
         free: &Sender<Vec<u8>>,
-    ) -> Result<Stored, OpsError> {
+    ) -> Result<Option<Stored>, OpsError> {
         let level = self.store.repository.config().record.compression_level;
         let mut compressor = Compressor::new(level.into()).map_err(RepoError::from)?;
         let mut meta =
             MetaStore { keys: self.store.repository.keys(), known: self.known, packs, compressor: &mut compressor };
         let mut manifest = ManifestWriter::new();
         let mut counts = Counts::default();
-        let (mut waiting, mut next) = (BTreeMap::new(), 0);
+        let (mut waiting, mut next, mut is_whole) = (BTreeMap::new(), 0, false);
         for result in done {
             let (batch, sorted) = result?;
+            is_whole |= batch.is_last;
             waiting.insert(batch.sequence, (batch, sorted));
             while let Some((batch, sorted)) = waiting.remove(&next) {
                 next += 1;
@@ -174,10 +192,13 @@ impl Pipeline<'_> {
         if !waiting.is_empty() {
             return Err(OpsError::WorkerLost);
         }
+        if !is_whole {
+            return Ok(None);
+        }
         manifest.count(&mut counts);
         let unreadable = manifest.unreadable_extents().take(LISTED_UNREADABLE).collect();
         let roots = manifest.finish(&mut meta)?;
-        Ok(Stored { counts, roots, unreadable })
+        Ok(Some(Stored { counts, roots, unreadable }))
     }
 }
 

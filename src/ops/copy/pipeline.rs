@@ -107,6 +107,9 @@ pub(super) struct Copied {
     pub stored: Stored,
 }
 
+/// How many bytes went through, where these are not all that the snapshot keeps.
+struct OtherSpan(u64);
+
 /// Work for one worker.
 pub(super) enum Job {
     /// Chunks of the source, which are those of the target.
@@ -155,11 +158,10 @@ impl Pipeline<'_> {
             // After a failure the workers wait for this; without it they end, and the walker with them.
             drop(done);
             let walked = walker.join().map_err(|_| Trouble::Other(OpsError::WorkerLost)).flatten();
-            let copied = collected?;
-            walked?;
-            match copied.counts.bytes_kept {
-                kept if kept == self.disk.map().kept() => Ok(copied),
-                kept => Err(wrong_span(self.disk, kept)),
+            match (collected?, walked) {
+                (_, Err(trouble)) => Err(trouble),
+                (Ok(copied), Ok(())) => Ok(copied),
+                (Err(OtherSpan(kept)), Ok(())) => Err(wrong_span(self.disk, kept)),
             }
         })
     }
@@ -249,7 +251,7 @@ impl Pipeline<'_> {
         packs: &mut PackStore<'_>,
         records: &[MapRecord],
         done: &Receiver<Done>,
-    ) -> Result<Copied, Trouble> {
+    ) -> Result<Result<Copied, OtherSpan>, Trouble> {
         let repository = &self.target.repository;
         let mut compressor = Compressor::new(repository.config().record.compression_level.into()).map_err(of_target)?;
         let mut meta = MetaStore { keys: repository.keys(), known: self.known, packs, compressor: &mut compressor };
@@ -276,7 +278,11 @@ impl Pipeline<'_> {
             return Err(Trouble::Other(OpsError::WorkerLost));
         }
         manifest.count(&mut counts);
-        Ok(Copied { roots: manifest.finish(&mut meta)?, counts, stored })
+        if counts.bytes_kept != self.disk.map().kept() {
+            // Tables that end here are of no use to the copy that goes on.
+            return Ok(Err(OtherSpan(counts.bytes_kept)));
+        }
+        Ok(Ok(Copied { roots: manifest.finish(&mut meta)?, counts, stored }))
     }
 }
 
