@@ -23,18 +23,25 @@ pub(crate) enum Visit {
 /// them.
 ///
 /// # Errors
-/// [`RepoError`]: of the visitor, or of a part of the list that cannot be read.
-pub(crate) fn walk(
+/// Those of the visitor, and [`RepoError`] where a part of the list cannot be read.
+pub(crate) fn walk<E: From<RepoError>>(
     store: &ChunkStore,
     root: &TreeRoot,
-    visit: &mut dyn FnMut(Visit) -> Result<bool, RepoError>,
-) -> Result<(), RepoError> {
+    visit: &mut dyn FnMut(Visit) -> Result<bool, E>,
+) -> Result<(), E> {
     let mut session = store.session()?;
     let mut cursor = TreeCursor::new(store.nodes(Domain::Reference)?, root.clone());
-    let mut position = 0;
+    let (mut position, mut nodes) = (0, Vec::new());
     loop {
-        let mut node = |key: &ChunkKey| visit(Visit::Chunk(derive::chunk_id(key))).map(drop);
-        let Some(leaf) = cursor.leaf_at_with(position, &mut node)? else { return Ok(()) };
+        let mut node = |key: &ChunkKey| {
+            nodes.push(derive::chunk_id(key));
+            Ok(())
+        };
+        let leaf = cursor.leaf_at_with(position, &mut node)?;
+        for id in nodes.drain(..) {
+            visit(Visit::Chunk(id))?;
+        }
+        let Some(leaf) = leaf else { return Ok(()) };
         position = leaf.start + leaf.entry.span;
         let id = derive::chunk_id(&leaf.entry.key);
         visit(Visit::Chunk(id))?;

@@ -2,16 +2,15 @@
 //!
 //! Always true here: sizes of objects come from listings of storage, sizes of chunks from the index; nothing is estimated.
 
-use crate::crypto::derive;
 use crate::format::snapshot::Counts;
-use crate::ids::{ChunkId, ChunkKey};
+use crate::ids::ChunkId;
 use crate::names::ObjectKind;
+use crate::ops::references::{self, Visit};
 use crate::ops::{Cancel, OpsError};
 use crate::repo::RepoError;
-use crate::repo::keyring::{Action, Domain};
+use crate::repo::keyring::Action;
 use crate::repo::reader::ChunkStore;
 use crate::repo::snapshots::{self, Snapshot};
-use crate::repo::tree::TreeCursor;
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 
@@ -141,24 +140,14 @@ fn needs(
     cancel: &Cancel,
     each: &mut dyn FnMut(ChunkId) -> Result<(), RepoError>,
 ) -> Result<(), OpsError> {
-    let mut session = store.session()?;
-    let mut cursor = TreeCursor::new(store.nodes(Domain::Reference)?, snapshot.record.references.clone());
-    let mut nodes = Vec::new();
-    let mut position = 0;
-    let mut visit = |key: &ChunkKey| {
-        nodes.push(derive::chunk_id(key));
-        Ok(())
-    };
-    while let Some(leaf) = cursor.leaf_at_with(position, &mut visit)? {
-        cancel.check()?;
-        position = leaf.start + leaf.entry.span;
-        let id = derive::chunk_id(&leaf.entry.key);
-        if walked.insert(id) {
-            each(id)?;
-            for id in session.read(Domain::Reference, &leaf.entry.key)?.as_chunks::<32>().0 {
-                each(ChunkId::new(*id))?;
+    references::walk(store, &snapshot.record.references, &mut |visit| {
+        match visit {
+            Visit::Chunk(id) => each(id)?,
+            Visit::Leaf(id) => {
+                cancel.check()?;
+                return Ok(walked.insert(id));
             }
         }
-    }
-    Ok(nodes.into_iter().try_for_each(each)?)
+        Ok(true)
+    })
 }

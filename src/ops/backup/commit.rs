@@ -46,7 +46,7 @@ fn is_complete(store: &ChunkStore, private: &PrivateRecord) -> Result<bool, OpsE
     store.index.sync(&store.repository)?;
     let index = store.index.reader()?;
     let mut complete = true;
-    let walked = references::walk(store, &private.operator.references, &mut |visit| {
+    let walked = references::walk::<RepoError>(store, &private.operator.references, &mut |visit| {
         if let Visit::Chunk(id) = visit {
             complete &= index.contains_outside(&id, condemned.packs())?;
         }

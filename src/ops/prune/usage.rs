@@ -72,7 +72,7 @@ impl Usage {
         snapshot: &snapshots::Snapshot,
     ) -> Result<(), RepoError> {
         let (mut walked, mut missing) = (Vec::new(), 0);
-        references::walk(store, &snapshot.record.references, &mut |visit| match visit {
+        references::walk::<RepoError>(store, &snapshot.record.references, &mut |visit| match visit {
             Visit::Leaf(id) if self.walked.contains(&id) => Ok(false),
             Visit::Leaf(id) => {
                 walked.push(id);
