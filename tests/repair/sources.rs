@@ -1,14 +1,17 @@
 //! Disks that still have what is missing.
 
 use super::{Fixture, Scene, plan, repair, source};
+use crate::common::small_config;
 use crate::common::sources::noise;
 use sheaf::disk::ReadAt;
+use sheaf::format::config::ConfigRecord;
 use sheaf::layout::Keep;
 use sheaf::names::{ObjectKind, ObjectName};
 use sheaf::ops::backup::BackupPlan;
+use sheaf::ops::check::Depth;
 use sheaf::ops::demo::make_stick;
 use sheaf::ops::monitor::Silent;
-use sheaf::ops::repair::{RepairSource, Step};
+use sheaf::ops::repair::{RepairSource, Step, Why};
 use sheaf::ops::{Cancel, OpsError};
 use sheaf::repo::RepoError;
 use sheaf::repo::rotation::Rotation;
@@ -37,6 +40,37 @@ fn the_sticks_bring_back_all_that_is_in_no_pack() {
     let report = repair(&medium, &machine, sticks(), "no pack is left");
     assert!(report.remaining.is_empty(), "{:?}", report.remaining);
     scene.assert_whole(&machine, "no pack was left");
+}
+
+#[test]
+fn parity_of_what_is_gone_goes_aside_once_it_is_of_no_use() {
+    let scene = Scene::with(ConfigRecord { parity: 33, ..small_config() });
+    // All that is lost comes back.
+    let medium = scene.medium();
+    lose_packs(&medium);
+    let machine = Fixture::open(medium.clone());
+    let lost = machine.check(Depth::Structure).expect("a check").findings;
+    assert!(lost.iter().any(|finding| finding.mendable == Some(false)), "too much for parity: {lost:?}");
+    let sticks = vec![source("blue", scene.disks[1].2.clone()), source("red", scene.disks[0].2.clone())];
+    let report = repair(&medium, &machine, sticks, "no pack is left, but their parity");
+    assert!(report.remaining.is_empty() && report.broken.is_empty(), "{:?}", report.remaining);
+    scene.assert_whole(&machine, "no pack was left, but their parity");
+    // Nothing comes back, and the loss is told by what needs it.
+    let medium = scene.medium();
+    medium.remove(scene.named("red data"));
+    let machine = Fixture::open(medium.clone());
+    let report = repair(&medium, &machine, Vec::new(), "a pack is gone, and its parity is there");
+    let found = machine.check(Depth::Data(100)).expect("a check").findings;
+    for findings in [&report.remaining, &found] {
+        assert!(!findings.is_empty(), "data of red is lost");
+        assert!(findings.iter().all(|finding| finding.object.kind() == ObjectKind::Snapshot), "{findings:?}");
+    }
+    let orphans = report.done.iter().filter(|step| matches!(step, Step::SetAside { why: Why::Orphan, .. }));
+    assert_eq!(orphans.count(), 1, "{:?}", report.done);
+    assert_eq!(report.broken.len(), 1);
+    let again = machine.backup("red", &scene.disks[0].2).expect("a backup").snapshot;
+    scene.assert_whole(&machine, "red was backed up again");
+    assert!(machine.restore(again).expect("the new one") == scene.disks[0].2);
 }
 
 #[test]
@@ -128,7 +162,7 @@ fn a_stick_with_files_is_cut_as_a_backup_cuts_it_with_whatever_options() {
         assert_eq!(plan.missing(), 0, "{keep:?}");
         let report = plan.apply(&Silent, &Cancel::default()).expect("applied");
         assert!(report.remaining.is_empty(), "{keep:?}: {:?}", report.remaining);
-        let findings = machine.check(sheaf::ops::check::Depth::Data(100)).expect("a check").findings;
+        let findings = machine.check(Depth::Data(100)).expect("a check").findings;
         assert!(findings.is_empty(), "{keep:?}: {findings:?}");
         let restored = machine.restore(snapshot).expect("it restores");
         assert!(restored == std::fs::read(&path).expect("the image"), "{keep:?}");

@@ -313,6 +313,7 @@ fn text(step: &Step) -> String {
                 Why::Damaged => "its bytes are damaged",
                 Why::Unusable => "it cannot be used as it was written",
                 Why::Superseded => "it lists packs that are gone",
+                Why::Orphan => "the object that it is the parity of is gone, and does not come back by it",
                 _ => "it is of no use",
             }
         ),

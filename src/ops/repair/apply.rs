@@ -71,7 +71,12 @@ impl RepairPlan {
                 Step::SetAside { object, why } => {
                     // Each time: a snapshot may come at any moment.
                     self.is_current(&repository)?;
-                    if *why != Why::Damaged || is_still_damaged(&repository, *object, cancel)? {
+                    let still = match why {
+                        Why::Damaged => is_still_damaged(&repository, *object, cancel)?,
+                        Why::Orphan => from_parity::is_orphan(&**repository.storage(), *object)?,
+                        Why::Unusable | Why::Superseded => true,
+                    };
+                    if still {
                         report.aside.extend(repository.storage().set_aside(*object).map_err(RepoError::from)?);
                     }
                 }

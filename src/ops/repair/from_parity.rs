@@ -35,6 +35,28 @@ pub(super) fn mendable(repository: &Repository, survey: &Survey, cancel: &Cancel
     Ok(mendable)
 }
 
+/// Parity objects whose objects are gone and do not come back by them. They would be taken for a loss by every check, also when all that was
+/// in the object is stored elsewhere.
+pub(super) fn orphans(storage: &dyn Storage, cancel: &Cancel) -> Result<Vec<ObjectName>, OpsError> {
+    let mut orphans = Vec::new();
+    for parity in parity::coverage(storage).map_err(RepoError::from)?.orphans {
+        cancel.check()?;
+        if is_orphan(storage, parity)? {
+            orphans.push(parity);
+        }
+    }
+    Ok(orphans)
+}
+
+/// Whether a parity object that listings have no object for is of no use. That of the config is left: bundles hold that.
+pub(super) fn is_orphan(storage: &dyn Storage, parity: ObjectName) -> Result<bool, OpsError> {
+    match parity::covered_by(storage, parity).map_err(RepoError::from)? {
+        None => Ok(true),
+        Some(ObjectName::CONFIG) => Ok(false),
+        Some(object) => Ok(!parity::inspect(storage, object).map_err(RepoError::from)?.is_recoverable()),
+    }
+}
+
 /// Objects whose parity is to be made anew, but for those that go aside.
 pub(super) fn without(repository: &Repository, steps: &[Step], cancel: &Cancel) -> Result<Vec<ObjectName>, OpsError> {
     if repository.config().record.parity == 0 {

@@ -59,6 +59,8 @@ pub enum Why {
     Unusable,
     /// A segment that lists packs which are gone, and is superseded by one that lists what is there.
     Superseded,
+    /// Parity of an object that is gone, and of which it is too little: whatever else is left of the object was taken.
+    Orphan,
 }
 
 /// One thing that a repair does.

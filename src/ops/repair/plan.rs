@@ -152,6 +152,8 @@ impl RepairPlan {
         plan.chunks();
         plan.packs();
         plan.others();
+        let orphans = from_parity::orphans(&**repository.storage(), cancel)?;
+        plan.steps.extend(orphans.into_iter().map(|object| Step::SetAside { object, why: Why::Orphan }));
         let remade = from_parity::without(repository, &plan.steps, cancel)?;
         plan.steps.extend(remade.into_iter().map(|object| Step::RemakeParity { object }));
         if delete_damaged {
