@@ -27,7 +27,7 @@ const SHEAF: &str = env!("CARGO_BIN_EXE_sheaf");
 const PASSWORD: &str = "correct horse battery staple";
 
 /// Commands that are not run.
-const NOT_RUN: [(&str, &str); 5] = [
+const NOT_RUN: [(&str, &str); 6] = [
     ("sudo sheaf mount -r /mnt/backups/sticks /mnt/look", "serves until it is stopped; tests/cli mounts"),
     (
         "sudo sheaf serve-nbd -r /mnt/backups/sticks ana:latest --writable-overlay night.overlay",
@@ -36,6 +36,10 @@ const NOT_RUN: [(&str, &str); 5] = [
     ("cargo test", "this test is a part of it"),
     ("cargo build --release", "the binary was built for this test"),
     ("fuzz/run 60", "needs a nightly compiler and a quarter of an hour"),
+    (
+        "cargo test --release --features simulator --test simulator until -- --ignored --nocapture",
+        "runs until it is stopped; .ci/run runs 2,000 seeds",
+    ),
 ];
 
 /// Commands whose output is not compared.
