@@ -303,6 +303,8 @@ impl LocalStorage {
         let length = parts.iter().map(|part| part.len() as u64).sum();
         match self.try_put_file(name, parts) {
             Err(error) if self.draw_on_reserve(length, &error) => self.try_put_file(name, parts),
+            // Whichever step found that a folder is gone: that all of them are is what a person has to hear.
+            Err(error) if error.io_kind() == Some(io::ErrorKind::NotFound) => self.still_there().and(Err(error)),
             put => put,
         }
     }
