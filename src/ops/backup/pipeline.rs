@@ -129,9 +129,11 @@ impl Pipeline<'_> {
                 let Ok(free) = free.recv() else { return Ok(()) };
                 buffer = Some(free);
             }
-            let block = reader.next(&mut buffer)?;
-            let is_end = block.is_none();
-            if steps.send(block.map_or(Step::End, Step::Block)).is_err() || is_end {
+            let Some(block) = reader.next(&mut buffer)? else {
+                _ = steps.send(Step::End);
+                return Ok(());
+            };
+            if steps.send(Step::Block(block)).is_err() {
                 return Ok(());
             }
         }

@@ -11,18 +11,22 @@ use crate::names::{AsideName, ObjectKind, ObjectName};
 use crate::ops::{Cancel, OpsError};
 use crate::repo::RepoError;
 use crate::repo::open::Repository;
-use crate::repo::parity::{self, Condition, ParityCondition};
+use crate::repo::parity::{self, Condition, Coverage, ParityCondition};
 use crate::storage::Storage;
 use std::collections::BTreeSet;
 
 /// Objects that are damaged or missing, and that parity mends.
-pub(super) fn mendable(repository: &Repository, survey: &Survey, cancel: &Cancel) -> Result<Vec<ObjectName>, OpsError> {
-    let storage = &**repository.storage();
+pub(super) fn mendable(
+    storage: &dyn Storage,
+    coverage: &Coverage,
+    survey: &Survey,
+    cancel: &Cancel,
+) -> Result<Vec<ObjectName>, OpsError> {
     let mut doubtful: BTreeSet<ObjectName> = survey.findings.iter().map(|finding| finding.object).collect();
     doubtful.extend(survey.bad.keys().map(|id| ObjectName::pack(*id)));
     doubtful.extend(survey.broken.iter().map(|(name, _)| *name));
     doubtful.insert(ObjectName::CONFIG);
-    for orphan in parity::coverage(storage).map_err(RepoError::from)?.orphans {
+    for orphan in coverage.orphans.iter().copied() {
         doubtful.extend(parity::covered_by(storage, orphan).map_err(RepoError::from)?);
     }
     let mut mendable = Vec::new();
@@ -37,9 +41,13 @@ pub(super) fn mendable(repository: &Repository, survey: &Survey, cancel: &Cancel
 
 /// Parity objects whose objects are gone and do not come back by them. They would be taken for a loss by every check, also when all that was
 /// in the object is stored elsewhere.
-pub(super) fn orphans(storage: &dyn Storage, cancel: &Cancel) -> Result<Vec<ObjectName>, OpsError> {
+pub(super) fn orphans(
+    storage: &dyn Storage,
+    coverage: &Coverage,
+    cancel: &Cancel,
+) -> Result<Vec<ObjectName>, OpsError> {
     let mut orphans = Vec::new();
-    for parity in parity::coverage(storage).map_err(RepoError::from)?.orphans {
+    for parity in coverage.orphans.iter().copied() {
         cancel.check()?;
         if is_orphan(storage, parity)? {
             orphans.push(parity);
@@ -58,7 +66,12 @@ pub(super) fn is_orphan(storage: &dyn Storage, parity: ObjectName) -> Result<boo
 }
 
 /// Objects whose parity is to be made anew, but for those that go aside.
-pub(super) fn without(repository: &Repository, steps: &[Step], cancel: &Cancel) -> Result<Vec<ObjectName>, OpsError> {
+pub(super) fn without(
+    repository: &Repository,
+    coverage: &Coverage,
+    steps: &[Step],
+    cancel: &Cancel,
+) -> Result<Vec<ObjectName>, OpsError> {
     if repository.config().record.parity == 0 {
         return Ok(Vec::new());
     }
@@ -70,7 +83,6 @@ pub(super) fn without(repository: &Repository, steps: &[Step], cancel: &Cancel) 
             _ => None,
         })
         .collect();
-    let coverage = parity::coverage(storage).map_err(RepoError::from)?;
     let objects = coverage.with.iter().map(|(object, _)| object).chain(&coverage.without);
     let mut without = Vec::new();
     for object in objects.map(|listed| listed.name).filter(|name| !going.contains(name)) {

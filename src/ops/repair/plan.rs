@@ -22,7 +22,7 @@ use crate::repo::open::Repository;
 use crate::repo::reader::ChunkStore;
 use crate::repo::snapshots::Snapshot;
 use crate::repo::view::SnapshotDisk;
-use crate::repo::{RepoError, chain};
+use crate::repo::{RepoError, chain, parity};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -96,7 +96,9 @@ impl RepairPlan {
         let snapshots = snapshot_names(repository)?.into_iter().collect();
         let survey = Survey::make(repository, &scratch.0, memory, monitor, cancel)?;
         // What parity mends needs nothing else, and may be what tells what else is needed.
-        let mendable = from_parity::mendable(repository, &survey, cancel)?;
+        let storage = &**repository.storage();
+        let coverage = parity::coverage(storage).map_err(RepoError::from)?;
+        let mendable = from_parity::mendable(storage, &coverage, &survey, cancel)?;
         if !mendable.is_empty() {
             return Ok(Self {
                 steps: mendable.into_iter().map(|object| Step::FromParity { object }).collect(),
@@ -152,9 +154,9 @@ impl RepairPlan {
         plan.chunks();
         plan.packs();
         plan.others();
-        let orphans = from_parity::orphans(&**repository.storage(), cancel)?;
+        let orphans = from_parity::orphans(storage, &coverage, cancel)?;
         plan.steps.extend(orphans.into_iter().map(|object| Step::SetAside { object, why: Why::Orphan }));
-        let remade = from_parity::without(repository, &plan.steps, cancel)?;
+        let remade = from_parity::without(repository, &coverage, &plan.steps, cancel)?;
         plan.steps.extend(remade.into_iter().map(|object| Step::RemakeParity { object }));
         if delete_damaged {
             let aside = repository.storage().list_aside().map_err(RepoError::from)?;
