@@ -7,7 +7,7 @@
 
 mod common;
 
-use common::interposed::{Deed, Interposed, Moment};
+use common::interposed::{Interposed, Moment};
 use common::sources::noise;
 use common::{Fixture, chain};
 use sheaf::disk::{DiskOffset, ReadAt, ReadError};
@@ -23,7 +23,9 @@ use sheaf::repo::index::Index;
 use sheaf::repo::retired;
 use sheaf::storage::sim::{Fault, Operation, SimStorage};
 use std::io::ErrorKind;
+use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 #[test]
 fn two_backups_at_once_both_restore_with_one_cache_and_with_two() {
@@ -103,21 +105,22 @@ fn what_is_condemned_is_not_there_for_a_writer_that_nobody_waits_for() {
     assert_eq!(medium.names(ObjectKind::Snapshot), [], "and no snapshot relies on them");
 }
 
-/// A disk at which something happens when it is first read from an offset on.
-struct Watched {
+/// A disk whose bytes from an offset on are read only when it is told to go on.
+struct Withheld {
     disk: Vec<u8>,
     from: u64,
-    deed: Mutex<Option<Deed>>,
+    go_on: Mutex<Receiver<()>>,
 }
 
-impl ReadAt for Watched {
+impl ReadAt for Withheld {
     fn size(&self) -> u64 {
         ReadAt::size(&self.disk)
     }
 
     fn read_at(&self, offset: DiskOffset, buffer: &mut [u8]) -> Result<(), ReadError> {
         if offset.0 + buffer.len() as u64 > self.from {
-            self.deed.lock().expect("no panic before").take().into_iter().for_each(|deed| deed());
+            // The sender is dropped when it may go on. A backup that publishes nothing fails the test rather than waiting for ever.
+            _ = self.go_on.lock().expect("no panic before").recv_timeout(Duration::from_secs(300));
         }
         self.disk.read_at(offset, buffer)
     }
@@ -126,34 +129,36 @@ impl ReadAt for Watched {
 /// The processes of a machine share an index: in it one finds packs that another has stored, has not listed, and never will.
 #[test]
 fn what_a_backup_relies_on_is_listed_when_it_commits() {
+    // Packs for many segments, so that two are published whatever is read behind it.
     let own = noise(2, 16 << 20);
     let common = noise(1, 600_000);
-    for write in [2, 5, 9] {
+    for packs in [1, 4, 8] {
         let medium = SimStorage::new();
         let machine = Fixture::make(medium.another_process());
         let dies = medium.another_process();
-        dies.fail_at(write, Fault::Crash);
+        let process = dies.clone();
+        let dies = Interposed::of(dies, Moment::Stored(ObjectKind::Pack), move || {
+            process.fail_at(process.writes() + packs - 1, Fault::Crash);
+        });
         let (other, third) = (machine.after_a_restart(dies), machine.after_a_restart(medium.another_process()));
-        let (content, storage) = (common.clone(), medium.clone());
-        let deed: Deed = Box::new(move || {
+        let content = common.clone();
+        let deed = move || {
             assert!(other.backup("other", &content).is_err());
             // Whatever needs the index brings it up to date.
             let reader = third.repository().expect("opens");
             drop(prepare(reader, SessionKind::Reads, "test", &third.cache(), &Silent).expect("an index"));
-            // With its own segments the backup sees what others have added; it has packs for many. The second comes behind the first.
-            let segments = storage.names(ObjectKind::Index).len();
-            while storage.names(ObjectKind::Index).len() < segments + 2 {
-                std::thread::yield_now();
-            }
-        });
+        };
+        // With its own segment the backup sees what others have added. That is done when the next comes.
+        let (sender, go_on) = channel();
+        let here = Interposed::new(&medium, Moment::Stored(ObjectKind::Index), deed).then(move || drop(sender));
         let disk = [own.clone(), common.clone()].concat();
-        let watched = Watched { disk: disk.clone(), from: own.len() as u64, deed: Mutex::new(Some(deed)) };
-        let here = machine.after_a_restart(medium.another_process());
-        let made = here.backup("stick", &watched).unwrap_or_else(|error| panic!("{write}: {}", chain(&error)));
-        assert!(made.counts.bytes_new < disk.len() as u64 - 20_000, "{write}: it found what the other had stored");
+        let withheld = Withheld { disk: disk.clone(), from: own.len() as u64, go_on: Mutex::new(go_on) };
+        let here = machine.after_a_restart(here);
+        let made = here.backup("stick", &withheld).unwrap_or_else(|error| panic!("{packs}: {}", chain(&error)));
+        assert!(made.counts.bytes_new < disk.len() as u64 - 20_000, "{packs}: it found what the other had stored");
         let findings = Fixture::open(medium.clone()).check(Depth::Structure).unwrap().findings;
-        assert!(findings.is_empty(), "{write}: {findings:#?}");
-        machine.assert_sound(&[(made.snapshot, &disk)], &format!("{write}"));
+        assert!(findings.is_empty(), "{packs}: {findings:#?}");
+        machine.assert_sound(&[(made.snapshot, &disk)], &format!("{packs}"));
     }
 }
 

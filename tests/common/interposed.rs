@@ -1,10 +1,11 @@
 //! A storage at which another process does something at a moment that the test chooses.
 //!
-//! Always true here: what happens is done by the thread that met the moment, once, and to its end.
+//! Always true here: what happens is done by the thread that met the moment, to its end, each deed once and in the order they were given.
 
 use sheaf::names::{AsideName, ObjectKind, ObjectName};
 use sheaf::storage::sim::SimStorage;
 use sheaf::storage::{Listed, Put, Storage, StorageError};
+use std::collections::VecDeque;
 use std::sync::Mutex;
 
 /// What another process does at the chosen moment.
@@ -23,7 +24,7 @@ pub(crate) enum Moment {
 pub(crate) struct Interposed {
     inner: SimStorage,
     moment: Moment,
-    deed: Mutex<Option<Deed>>,
+    deeds: Mutex<VecDeque<Deed>>,
     unlisted: Vec<ObjectName>,
 }
 
@@ -36,8 +37,19 @@ impl std::fmt::Debug for Interposed {
 impl Interposed {
     /// A storage at which something happens at a moment, and another process's after that.
     pub(crate) fn new(medium: &SimStorage, moment: Moment, deed: impl FnOnce() + Send + 'static) -> Self {
-        let deed = Mutex::new(Some(Box::new(deed) as Deed));
-        Self { inner: medium.another_process(), moment, deed, unlisted: Vec::new() }
+        Self::of(medium.another_process(), moment, deed)
+    }
+
+    /// The same for a process that the test has a hand on.
+    pub(crate) fn of(process: SimStorage, moment: Moment, deed: impl FnOnce() + Send + 'static) -> Self {
+        let deeds = Mutex::new(VecDeque::from([Box::new(deed) as Deed]));
+        Self { inner: process, moment, deeds, unlisted: Vec::new() }
+    }
+
+    /// What happens at the next such moment.
+    pub(crate) fn then(mut self, deed: impl FnOnce() + Send + 'static) -> Self {
+        self.deeds.get_mut().expect("no panic before").push_back(Box::new(deed));
+        self
     }
 
     /// A storage where these objects came too late for any listing.
@@ -47,7 +59,7 @@ impl Interposed {
 
     fn meet(&self, moment: Moment) {
         if moment == self.moment {
-            let deed = self.deed.lock().expect("no panic before").take();
+            let deed = self.deeds.lock().expect("no panic before").pop_front();
             deed.into_iter().for_each(|deed| deed());
         }
     }
