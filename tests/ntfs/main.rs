@@ -29,6 +29,8 @@
 mod browse;
 mod build;
 mod contents;
+#[path = "../common/counting.rs"]
+mod counting;
 mod doubt;
 mod folders;
 mod hostile;

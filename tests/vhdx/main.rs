@@ -19,6 +19,8 @@
 
 mod build;
 mod chain;
+#[path = "../common/counting.rs"]
+mod counting;
 mod damage;
 mod interop;
 mod log;
