@@ -19,8 +19,9 @@ pub(crate) struct Args {
     pub command: Command,
 }
 
-/// Options of every command.
+/// Options of every command. A heading of their own keeps them apart from those of one.
 #[derive(Debug, ClapArgs)]
+#[command(next_help_heading = "Options of every command")]
 pub(crate) struct Global {
     /// The repository: a folder
     #[arg(short, long, global = true, env = "SHEAF_REPOSITORY", value_name = "REPO")]

@@ -27,6 +27,6 @@ pub(crate) struct Copy {
     #[arg(long, env = "SHEAF_TO_KEY_FILE", value_name = "FILE", conflicts_with_all = ["to_password_file", "to_password_command"])]
     pub to_key_file: Option<PathBuf>,
     /// Say what would be copied, and do nothing
-    #[arg(long)]
+    #[arg(short = 'n', long)]
     pub dry_run: bool,
 }

@@ -22,7 +22,7 @@ pub(crate) struct Forget {
     #[arg(long, value_name = "WHAT", value_delimiter = ',')]
     pub group_by: Vec<By>,
     /// Show what would be forgotten and what would not, and why
-    #[arg(long)]
+    #[arg(short = 'n', long)]
     pub dry_run: bool,
     /// Also the last snapshot of a stick
     #[arg(long)]

@@ -28,14 +28,14 @@ pub(crate) enum KeyAction {
         /// A label, or a unique prefix of an id
         key: String,
         /// Say what would be done, and do nothing
-        #[arg(long)]
+        #[arg(short = 'n', long)]
         dry_run: bool,
     },
     /// Have new secrets for what is stored from now on. What is stored stays readable by those who may; the next backups store their
     /// data anew
     Rotate {
         /// Say what would be done, and do nothing
-        #[arg(long)]
+        #[arg(short = 'n', long)]
         dry_run: bool,
     },
     /// Write a key bundle to a file, still sealed, to be kept elsewhere

@@ -10,7 +10,7 @@ pub(crate) struct Repair {
     #[arg(long = "from", value_name = "DISK")]
     pub from: Vec<PathBuf>,
     /// Only show what would be done
-    #[arg(long)]
+    #[arg(short = 'n', long)]
     pub dry_run: bool,
     /// Delete for good what an earlier repair moved aside
     #[arg(long)]

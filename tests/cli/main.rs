@@ -86,6 +86,13 @@ fn every_command_explains_itself() {
             let run = world.run(&arguments);
             run.ends_with(0);
             assert!(run.out.contains("Usage: sheaf") && run.err.is_empty(), "{run:?}");
+            // What is the command's own is not lost among what all have.
+            let (own, common) = run.out.split_once("\nOptions of every command:\n").unwrap();
+            assert!(
+                !own.contains("--repo <") && common.contains("--repo <") && !common.contains("--dry-run"),
+                "{}",
+                run.out
+            );
         }
     }
     for action in ["show", "rebuild", "remove"] {
