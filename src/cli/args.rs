@@ -2,7 +2,7 @@
 
 use super::copy_args::Copy;
 use super::forget_args::{Forget, Pin, Prune};
-use super::key_args::Key;
+use super::key_args::{Key, KeyAction};
 use super::repair_args::Repair;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
@@ -112,6 +112,22 @@ pub(crate) enum Command {
         #[arg(value_name = "DIR")]
         folder: Option<PathBuf>,
     },
+}
+
+impl Command {
+    /// True when a plan is asked for, and nothing else.
+    pub(crate) const fn is_dry_run(&self) -> bool {
+        match self {
+            Self::Copy(args) => args.dry_run,
+            Self::Forget(args) => args.dry_run,
+            Self::Prune(args) => args.dry_run,
+            Self::Repair(args) => args.dry_run,
+            Self::Key(args) => {
+                matches!(args.action, KeyAction::Revoke { dry_run: true, .. } | KeyAction::Rotate { dry_run: true })
+            }
+            _ => false,
+        }
+    }
 }
 
 #[derive(Debug, ClapArgs)]

@@ -35,8 +35,10 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    pub(crate) fn new(global: Global) -> Self {
+    /// With `is_dry_run` the plan is what was asked for: then `--quiet` hides the progress alone.
+    pub(crate) fn new(mut global: Global, is_dry_run: bool) -> Self {
         let progress = Arc::new(Progress::new(global.json, global.quiet));
+        global.quiet &= !is_dry_run;
         let cancel = Cancel::default();
         let asked = cancel.clone();
         // Without a handler Ctrl-C ends the process at once, which the repository survives as well.
@@ -199,7 +201,11 @@ impl Context {
     /// Removes what killed writers left behind; what cannot be removed takes room and harms nothing.
     pub(crate) fn remove_stale_temporaries(&self) {
         let Ok(path) = self.repo() else { return };
-        if let Err(error) = LocalStorage::open(&path).and_then(|storage| storage.remove_stale_temporaries()) {
+        let removed = LocalStorage::open(&path).and_then(|storage| storage.remove_stale_temporaries());
+        // Where there is no repository, whoever opens it says so.
+        if let Err(error) = removed
+            && error.io_kind() != Some(ErrorKind::NotFound)
+        {
             self.progress.warn(&format!("left-over temporary files cannot be removed: {}", sheaf::repo::chain(&error)));
         }
     }

@@ -38,7 +38,7 @@ pub(crate) fn run() -> ExitCode {
             return ExitCode::from(failure::USAGE);
         }
     };
-    let context = context::Context::new(args.global);
+    let context = context::Context::new(args.global, args.command.is_dry_run());
     let result = commands::run(&context, args.command);
     ExitCode::from(context.conclude(result))
 }

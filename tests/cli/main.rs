@@ -195,6 +195,25 @@ fn quiet_leaves_only_what_was_asked_for() {
         run.ends_with(0);
         assert!(run.out.contains(word) && run.err.is_empty(), "{run:?}");
     }
+    // A plan is what a dry run is asked for.
+    world.backup("disk.img", "ana");
+    let plans: [(&[&str], &str); 4] = [
+        (&["forget", "-r", "repo", "--keep-last", "1"], "Would forget 1 snapshot"),
+        (&["prune", "-r", "repo"], "gives back"),
+        (&["repair", "-r", "repo"], "No damage"),
+        (&["key", "rotate", "-r", "repo"], "Would give"),
+    ];
+    for (arguments, word) in plans {
+        let run = world.run(&[arguments, &["-q", "-n"]].concat());
+        run.ends_with(0);
+        assert!(run.out.contains(word) && run.err.is_empty(), "{run:?}");
+    }
+    // What is not there is said once.
+    let run = world.run(&["backup", "-r", "none", "disk.img"]);
+    assert!(
+        run.ends_with(6).err.starts_with("sheaf: there is no repository") && !run.err.contains("warning"),
+        "{run:?}"
+    );
     // An error is never hidden.
     world.run(&["restore", "-r", "repo", "latest", "--to", "back.img", "-q"]).ends_with(1).complains(&["back.img"]);
 }

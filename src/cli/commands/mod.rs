@@ -35,11 +35,7 @@ use clap_complete::Shell;
 
 /// Runs a command; the value is the exit status of a command that worked.
 pub(crate) fn run(context: &Context, command: Command) -> Result<u8, Failure> {
-    let may_draw_on_reserve = match &command {
-        Command::Forget(args) => !args.dry_run,
-        Command::Prune(args) => !args.dry_run,
-        _ => false,
-    };
+    let may_draw_on_reserve = matches!(command, Command::Forget(_) | Command::Prune(_)) && !command.is_dry_run();
     let result = dispatch(context, command);
     context.log(&result);
     if may_draw_on_reserve {
