@@ -4,18 +4,19 @@
 //! - The session begins before the index is looked at: what a prune condemns from then on stays until the session has ended.
 //! - Whoever only reads goes on without a session where the storage cannot be written to; whoever stores does not.
 //! - What is found on the way (damaged segments, missing packs) is told as a warning and never hidden.
-//! - The index lies in a folder of its own for each repository, below the cache folder.
+//! - The index lies in a folder of its own for each repository, below the cache folder. Where it cannot, whoever only reads has it in
+//!   memory, as far as [`MOST_IN_MEMORY`] goes: a disk is given back also from a machine whose own disk is full or cannot be written to.
 
 use super::OpsError;
 use super::monitor::{Monitor, Phase};
 use crate::format::session::{HolderRecord, SessionKind};
 use crate::ids::RepositoryId;
-use crate::names::ObjectName;
-use crate::repo::RepoError;
+use crate::names::{ObjectKind, ObjectName};
 use crate::repo::index::{Index, SyncReport};
 use crate::repo::open::Repository;
 use crate::repo::reader::ChunkStore;
 use crate::repo::sessions::{self, Session};
+use crate::repo::{RepoError, chain};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -26,10 +27,38 @@ pub fn index_folder(cache: &Path, repository: RepositoryId) -> PathBuf {
     cache.join(repository.to_string())
 }
 
-fn open_and_sync(folder: &Path, repository: &Repository) -> Result<(Arc<Index>, SyncReport), RepoError> {
-    let index = Arc::new(Index::open(folder)?);
+/// Bytes of index segments up to which the index may be in memory: some 800,000 chunks, which take 200 MiB there.
+pub const MOST_IN_MEMORY: u64 = 32 << 20;
+
+type Synced = Result<(Arc<Index>, SyncReport), RepoError>;
+
+fn sync(index: Index, repository: &Repository) -> Synced {
     let report = index.sync(repository)?;
-    Ok((index, report))
+    Ok((Arc::new(index), report))
+}
+
+/// The index in its folder. Where it cannot be used, it is made anew; where that cannot be done, it is in memory for those who only read.
+fn open_and_sync(folder: &Path, repository: &Repository, kind: SessionKind, monitor: &dyn Monitor) -> Synced {
+    let in_folder = || Index::open(folder).and_then(|index| sync(index, repository));
+    let first = match in_folder() {
+        Err(error @ RepoError::Cache { .. }) => error,
+        synced => return synced,
+    };
+    _ = std::fs::remove_dir_all(folder);
+    let second = match in_folder() {
+        Ok(synced) => {
+            monitor.warn(&format!("{}; it was made anew", chain(&first)));
+            return Ok(synced);
+        }
+        Err(error @ RepoError::Cache { .. }) => error,
+        Err(error) => return Err(error),
+    };
+    let segments: u64 = repository.storage().list(ObjectKind::Index)?.iter().map(|listed| listed.size).sum();
+    if kind != SessionKind::Reads || segments > MOST_IN_MEMORY {
+        return Err(second);
+    }
+    monitor.warn(&format!("{}; it is in memory for this once", chain(&second)));
+    sync(Index::in_memory()?, repository)
 }
 
 /// This machine's clock, in milliseconds since 1970-01-01 UTC.
@@ -73,7 +102,7 @@ pub fn begin(
             // Nobody prunes what nobody can write to.
             Some(ErrorKind::ReadOnlyFilesystem) => Ok(None),
             Some(_) => {
-                monitor.warn(&format!("{}; a prune does not see that this reads", crate::repo::chain(&error)));
+                monitor.warn(&format!("{}; a prune does not see that this reads", chain(&error)));
                 Ok(None)
             }
             None => Err(error.into()),
@@ -103,15 +132,7 @@ pub fn prepare(
     let session = begin(&repository, kind, command, Some(cache), monitor)?;
     monitor.begin(Phase::Index, None);
     let folder = index_folder(cache, repository.id());
-    let (index, report) = match open_and_sync(&folder, &repository) {
-        Err(RepoError::Cache { path, source }) => {
-            monitor.warn(&format!("the local index at {path} cannot be used and is made anew: {source}"));
-            // Where that is not allowed, opening says so again, and better.
-            _ = std::fs::remove_dir_all(&folder);
-            open_and_sync(&folder, &repository)?
-        }
-        synced => synced?,
-    };
+    let (index, report) = open_and_sync(&folder, &repository, kind, monitor)?;
     for (id, error) in &report.damaged {
         monitor.warn(&format!("index/{id} cannot be used: {error}; its packs are read instead"));
     }

@@ -106,10 +106,11 @@ pub(crate) fn run(context: &Context, args: &Arguments) -> Result<u8, Failure> {
 fn say_plan(context: &Context, plan: &PrunePlan) {
     let sum = |sum: Sum| format!("{}, {}", count(sum.packs as u64, "pack"), bytes(sum.bytes));
     context.say(&format!(
-        "{} in {}; {} need {}.",
+        "{} in {}; {} {} {}.",
         bytes(plan.total.bytes),
         count(plan.total.packs as u64, "pack"),
         count(plan.snapshots as u64, "snapshot"),
+        if plan.snapshots == 1 { "needs" } else { "need" },
         bytes(plan.used)
     ));
     if plan.missing_chunks > 0 {
