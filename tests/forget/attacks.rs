@@ -289,6 +289,19 @@ fn play(model: &mut Model, attacker: &sheaf::format::certificate::Certificate, b
     good
 }
 
+/// Less than a day in the future, and more than a day behind the operator's entry that follows: it does not count as made now.
+#[test]
+fn a_time_ahead_of_now_has_to_fit_its_place_as_well() {
+    let (mut calm, mut model) = (Model::new(), Model::new());
+    let now = at(14, 6);
+    play(&mut calm, &stolen(), &[]);
+    let bogus = Bogus { hour: 12 * 24 + 22, claim: at(14, 22) + 1, offset: 0, hide: Some(0), names_good: false };
+    play(&mut model, &stolen(), &[bogus]);
+    let policy = Policy { within: "1d".parse().ok(), ..Policy::default() };
+    let (without, with) = (calm.kept(&policy, now), model.kept(&policy, now));
+    assert!(without.is_subset(&with), "{without:?}, {with:?}");
+}
+
 proptest! {
     #![proptest_config(proptest::test_runner::Config { failure_persistence: None, ..proptest::test_runner::Config::with_cases(300) })]
 

@@ -77,6 +77,9 @@ pub(super) struct Places<'a> {
 /// A snapshot while it is looked at.
 struct Member<'a> {
     index: usize,
+    /// What it claims. Its place has to bear out this.
+    claimed_ms: i64,
+    /// The same, but not later than now.
     time_ms: i64,
     told: Vec<Told>,
     snapshot: &'a Snapshot,
@@ -134,21 +137,21 @@ impl<'a> Places<'a> {
 
     /// What can be said of a snapshot without a look at others.
     fn member(&self, index: usize, snapshot: &'a Snapshot) -> Result<Member<'a>, Odd> {
-        let time_ms = snapshot.record.time_ms;
+        let claimed_ms = snapshot.record.time_ms;
         if self.forgotten.is_gone(&snapshot.id) {
             return Err(Odd::Returned);
         }
-        if time_ms > self.now_ms.saturating_add(TOLERANCE_MS) {
+        if claimed_ms > self.now_ms.saturating_add(TOLERANCE_MS) {
             return Err(Odd::Future);
         }
-        Timestamp::from_millisecond(time_ms).map_err(|_| Odd::NoDate)?;
+        Timestamp::from_millisecond(claimed_ms).map_err(|_| Odd::NoDate)?;
         let by_maker = |place: usize| self.seen.log.entries.get(place).is_some_and(|e| e.key == snapshot.maker.key);
         let told = self.told.get(&snapshot.id).into_iter().flatten().copied();
         let told: Vec<Told> = told.filter(|(place, _)| by_maker(*place)).collect();
         if told.is_empty() {
             return Err(Odd::NotLogged);
         }
-        Ok(Member { index, time_ms: time_ms.min(self.now_ms), told, snapshot })
+        Ok(Member { index, claimed_ms, time_ms: claimed_ms.min(self.now_ms), told, snapshot })
     }
 
     /// The bits of those whose time does not lie between what operators and admins wrote before and behind them.
@@ -159,7 +162,7 @@ impl<'a> Places<'a> {
         let mut check = |bits: u64, is_out: &dyn Fn(i64) -> bool| {
             for (bit, member) in members.iter().enumerate() {
                 let believed = member.snapshot.maker.role == Role::Admin;
-                if bits & (1 << bit) != 0 && !believed && is_out(member.time_ms) {
+                if bits & (1 << bit) != 0 && !believed && is_out(member.claimed_ms) {
                     out |= 1 << bit;
                 }
             }
