@@ -453,10 +453,10 @@ fn sub_folders(root: &Path) -> impl Iterator<Item = PathBuf> {
     ObjectKind::ALL.into_iter().filter(|kind| *kind != ObjectKind::Config).map(|kind| root.join(kind.folder()))
 }
 
-/// Makes one folder; one that is there is fine.
+/// Makes one folder; one that is there is fine. Where it went away since, that is what is told.
 fn create_folder(folder: &Path) -> io::Result<()> {
     match fs::create_dir(folder) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && fs::metadata(folder)?.is_dir() => Ok(()),
         result => result,
     }
 }
