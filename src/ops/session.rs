@@ -53,8 +53,8 @@ fn open_and_sync(folder: &Path, repository: &Repository, kind: SessionKind, moni
         Err(error @ RepoError::Cache { .. }) => error,
         Err(error) => return Err(error),
     };
-    let segments: u64 = repository.storage().list(ObjectKind::Index)?.iter().map(|listed| listed.size).sum();
-    if kind != SessionKind::Reads || segments > MOST_IN_MEMORY {
+    let segments = || repository.storage().list(ObjectKind::Index);
+    if kind != SessionKind::Reads || segments()?.iter().map(|listed| listed.size).sum::<u64>() > MOST_IN_MEMORY {
         return Err(second);
     }
     monitor.warn(&format!("{}; it is in memory for this once", chain(&second)));

@@ -49,15 +49,15 @@ fn chain(depth: u8, size: u64, block_size: u64, sector: u64) -> Chain {
 }
 
 impl Chain {
-    fn parents(&self) -> Parents {
-        let below = self.files.iter().take(self.files.len() - 1).enumerate();
-        Parents(
-            below.map(|(number, file)| (data_id(number as u8).0, Arc::new(file.clone()) as Arc<dyn ReadAt>)).collect(),
-        )
+    fn open(&self) -> Result<VhdxDisk, VhdxError> {
+        self.open_as(|file| Arc::new(file))
     }
 
-    fn open(&self) -> Result<VhdxDisk, VhdxError> {
-        VhdxDisk::open(Arc::new(self.files.last().unwrap().clone()), &self.parents())
+    /// Opens the chain, each file as what `source` makes of it.
+    fn open_as(&self, source: impl Fn(Vec<u8>) -> Arc<dyn ReadAt>) -> Result<VhdxDisk, VhdxError> {
+        let (top, below) = self.files.split_last().unwrap();
+        let parents = (0..).zip(below).map(|(number, file)| (data_id(number).0, source(file.clone()))).collect();
+        VhdxDisk::open(source(top.clone()), &Parents(parents))
     }
 
     fn refused(&self) -> String {
@@ -317,11 +317,9 @@ fn children_that_cut_one_another_into_sectors_cost_what_they_hold() {
         }
         files.push(child(&model, &writes, MIB, 512, number, number - 1));
     }
-    let (top, below) = files.split_last().unwrap();
+    let chain = Chain { files, models: vec![] };
     let asked = Asked::default();
-    let counted = |file: &Vec<u8>| Arc::new(Counting(file.clone(), asked.clone())) as Arc<dyn ReadAt>;
-    let parents = (0..).zip(below).map(|(number, file)| (data_id(number).0, counted(file))).collect();
-    let disk = VhdxDisk::open(counted(top), &Parents(parents)).unwrap();
+    let disk = chain.open_as(|file| Arc::new(Counting(file, asked.clone()))).unwrap();
     assert_same(&disk, &model);
     let mut at = 0;
     while let Some(data) = disk.next_data(DiskOffset(at)).unwrap() {

@@ -77,9 +77,7 @@ pub(super) struct Places<'a> {
 /// A snapshot while it is looked at.
 struct Member<'a> {
     index: usize,
-    /// What it claims. Its place has to bear out this.
-    claimed_ms: i64,
-    /// The same, but not later than now.
+    /// The time that it claims, but not later than now.
     time_ms: i64,
     told: Vec<Told>,
     snapshot: &'a Snapshot,
@@ -151,7 +149,7 @@ impl<'a> Places<'a> {
         if told.is_empty() {
             return Err(Odd::NotLogged);
         }
-        Ok(Member { index, claimed_ms, time_ms: claimed_ms.min(self.now_ms), told, snapshot })
+        Ok(Member { index, time_ms: claimed_ms.min(self.now_ms), told, snapshot })
     }
 
     /// The bits of those whose time does not lie between what operators and admins wrote before and behind them.
@@ -162,7 +160,8 @@ impl<'a> Places<'a> {
         let mut check = |bits: u64, is_out: &dyn Fn(i64) -> bool| {
             for (bit, member) in members.iter().enumerate() {
                 let believed = member.snapshot.maker.role == Role::Admin;
-                if bits & (1 << bit) != 0 && !believed && is_out(member.claimed_ms) {
+                // Its place has to bear out what it claims, also where that is ahead of now.
+                if bits & (1 << bit) != 0 && !believed && is_out(member.snapshot.record.time_ms) {
                     out |= 1 << bit;
                 }
             }
