@@ -1,6 +1,6 @@
 //! L1: named immutable objects, wherever they lie.
 //!
-//! Always true here, for every implementation; `tests/storage.rs` holds each to it:
+//! Always true here, for every implementation; `tests/storage` holds each to it:
 //! - [`Storage::put`] is put-if-absent and all or nothing: when it returns [`Put::Stored`] the object is durable and whole;
 //!   when it fails, or the process dies in it, a listing shows either the whole object or nothing.
 //! - An object never changes. It is read whole or in ranges by several threads and processes at once.

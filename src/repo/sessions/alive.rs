@@ -16,7 +16,7 @@ const EXTENSION: &str = "live";
 pub(super) struct Alive {
     path: PathBuf,
     stays: AtomicBool,
-    _file: File,
+    file: File,
 }
 
 /// What this machine knows of a session.
@@ -41,7 +41,7 @@ impl Alive {
         let path = path(folder, nonce);
         let file = OpenOptions::new().write(true).create_new(true).open(&path).ok()?;
         match file.try_lock() {
-            Ok(()) => Some(Self { path, stays: AtomicBool::new(false), _file: file }),
+            Ok(()) => Some(Self { path, stays: AtomicBool::new(false), file }),
             Err(_) => {
                 _ = std::fs::remove_file(&path);
                 None
@@ -62,6 +62,8 @@ impl Drop for Alive {
         if !self.stays.load(Ordering::Relaxed) {
             _ = std::fs::remove_file(&self.path);
         }
+        // Closing the file ends the lock only when no process that is about to be started has the file open as well.
+        _ = self.file.unlock();
     }
 }
 

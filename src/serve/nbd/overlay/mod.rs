@@ -45,6 +45,13 @@ impl std::fmt::Debug for Overlay {
     }
 }
 
+impl Drop for Overlay {
+    fn drop(&mut self) {
+        // Closing the file ends the lock only when no process that is about to be started has the file open as well.
+        _ = self.file.unlock();
+    }
+}
+
 impl Overlay {
     /// Opens the overlay in the file at `path` over `below`, and makes it where there is none or an empty file. `identity` tells the disk
     /// below from all others; an overlay that was made for another one is refused.
