@@ -75,7 +75,7 @@ fn snapshots_are_copied_once_and_come_back_byte_for_byte() {
 fn what_is_copied_can_be_chosen() {
     let world = world(&["--like", "repo"]);
     let planned = |more: &[&str]| {
-        let document = copy(&world, &[more, &["--dry-run", "--json"]].concat()).ends_with(0).document();
+        let document = copy(&world, &[more, &["-n", "--json"]].concat()).ends_with(0).document();
         document["planned"].as_array().unwrap().len()
     };
     assert_eq!(

@@ -232,7 +232,7 @@ fn keys_are_made_shown_protected_and_taken_away() {
     as_role(&world, "depositor", &change).ends_with(0);
     as_role(&world, "depositor", &["key", "show", "-r", "repo"]).ends_with(5).complains(&["wrong password"]);
     with(OTHER, &["key", "show", "-r", "repo"]).ends_with(0);
-    let planned = world.json(&["key", "revoke", "-r", "repo", "depositor", "--dry-run"], 0);
+    let planned = world.json(&["key", "revoke", "-r", "repo", "depositor", "-n"], 0);
     with(OTHER, &["key", "show", "-r", "repo"]).ends_with(0);
     let done = world.json(&["key", "revoke", "-r", "repo", "depositor"], 0);
     assert_eq!(planned["deleted"], done["deleted"]);

@@ -168,15 +168,14 @@ fn snapshots_are_mounted_as_images_and_files() {
     // A snapshot that is made meanwhile is there when somebody looks for it by its id.
     let id = world.backup("boot.img", "boot");
     let inside = format!("mnt/by-id/{id}/files/partition-1, win.vhdx, partition-1/Folder/file.bin");
-    let mut found = fs::read(world.path(&inside));
-    for _ in 0..100 {
-        if found.is_ok() {
-            break;
+    let found = loop {
+        match fs::read(world.path(&inside)) {
+            Ok(found) => break found,
+            // It is not asked when it appears, but that it does.
+            Err(_) => std::thread::sleep(std::time::Duration::from_millis(200)),
         }
-        std::thread::sleep(std::time::Duration::from_millis(200));
-        found = fs::read(world.path(&inside));
-    }
-    assert!(found.unwrap() == noise(700_000, 3));
+    };
+    assert!(found == noise(700_000, 3));
 
     // Killed, it leaves a dead mount, which the next one takes away.
     drop(serving);
