@@ -10,6 +10,7 @@ use super::cache::{ChunkCache, DEFAULT_BUDGET};
 use super::chunks::ChunkOpener;
 use super::index::{Index, IndexReader, Location};
 use super::keyring::Domain;
+use super::misfits::Misfits;
 use super::open::Repository;
 use super::segments;
 use super::sessions::Session;
@@ -29,6 +30,7 @@ pub struct ChunkStore {
     pub index: Arc<Index>,
     cache: Arc<ChunkCache>,
     ahead: Arc<Ahead>,
+    misfits: Arc<Misfits>,
     session: Option<Arc<Session>>,
     /// True where the index follows the repository, so that looking again may find what was not there.
     follows: bool,
@@ -38,7 +40,8 @@ impl ChunkStore {
     /// A store over a repository and its index.
     pub fn new(repository: Arc<Repository>, index: Arc<Index>) -> Self {
         let cache = Arc::new(ChunkCache::new(DEFAULT_BUDGET));
-        Self { repository, index, cache, ahead: Arc::default(), session: None, follows: false }
+        let (ahead, misfits) = (Arc::default(), Arc::default());
+        Self { repository, index, cache, ahead, misfits, session: None, follows: false }
     }
 
     /// The same for as long as a session lasts: what a prune condemns from now on stays there until the last copy of the store is gone.
@@ -76,7 +79,7 @@ impl ChunkStore {
     /// [`RepoError::Cache`], [`RepoError::Chunk`] without memory.
     pub fn session(&self) -> Result<ReadSession, RepoError> {
         let session = ReadSession::new(Arc::clone(&self.repository), &self.index)?;
-        Ok(ReadSession { looks_again: self.follows, ..session })
+        Ok(ReadSession { looks_again: self.follows, misfits: Arc::clone(&self.misfits), ..session })
     }
 
     /// A source of tree nodes in a domain.
@@ -106,6 +109,7 @@ impl ChunkStore {
 pub struct ReadSession {
     repository: Arc<Repository>,
     index: IndexReader,
+    misfits: Arc<Misfits>,
     unpacker: Decompressor,
     sealed: Vec<u8>,
     /// True where it has not looked again yet, and may.
@@ -119,6 +123,7 @@ impl ReadSession {
     pub(super) fn new(repository: Arc<Repository>, index: &Arc<Index>) -> Result<Self, RepoError> {
         Ok(Self {
             index: index.reader()?,
+            misfits: Arc::default(),
             repository,
             unpacker: Decompressor::new()?,
             sealed: Vec::new(),
@@ -153,19 +158,20 @@ impl ReadSession {
         Ok(true)
     }
 
-    /// As [`Self::locate`]; where the chunk is missing, the error names the pack that held it. That takes reading all segments,
-    /// but nothing else is left to be done.
+    /// As [`Self::locate`], and in packs of another size than the index says as well. Where the chunk is missing, the error names the pack
+    /// that held it. That takes reading all segments, but nothing else is left to be done.
     fn locate_to_read(&mut self, id: &ChunkId) -> Result<Location, RepoError> {
         let mut located = self.locate(id);
         if matches!(located, Err(RepoError::ChunkMissing { .. })) && self.look_again()? {
             located = self.locate(id);
         }
-        located.map_err(|error| match error {
-            RepoError::ChunkMissing { id, .. } if self.names_holders => {
-                RepoError::ChunkMissing { id, pack: segments::holder(&self.repository, &id) }
-            }
-            error => error,
-        })
+        match located {
+            Err(RepoError::ChunkMissing { id, .. }) => self.misfits.locate(&self.repository, &id).ok_or_else(|| {
+                let pack = if self.names_holders { segments::holder(&self.repository, &id) } else { None };
+                RepoError::ChunkMissing { id, pack }
+            }),
+            located => located,
+        }
     }
 
     /// The content of a chunk.

@@ -136,11 +136,13 @@ const MATRIX: &[Cell] = &[
     },
     Cell {
         object: DataPack,
-        deeds: &[Truncate, Empty, Grow, Double],
+        deeds: &[Truncate, Empty, Double],
         structure: &["pack-size of red data [red]"],
         restores: "blue",
         ..SOUND
     },
+    // What is behind its footer takes nothing from a pack.
+    Cell { object: DataPack, deeds: &[Grow], structure: &["pack-size of red data [red]"], ..SOUND },
     Cell {
         object: DataPack,
         deeds: &[Flip],
@@ -201,7 +203,7 @@ const MATRIX: &[Cell] = &[
         restores: "blue",
         ..SOUND
     },
-    Cell { object: MetaPack, deeds: &[Grow], structure: &["pack-size of red meta [red]"], restores: "blue", ..SOUND },
+    Cell { object: MetaPack, deeds: &[Grow], structure: &["pack-size of red meta [red]"], ..SOUND },
     Cell {
         object: MetaPack,
         deeds: &[Flip],

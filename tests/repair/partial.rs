@@ -10,6 +10,7 @@ use sheaf::ops::container::TargetFormat;
 use sheaf::ops::monitor::Silent;
 use sheaf::ops::restore::{RestorePlan, RestoreReport, RestoreRequest};
 use sheaf::repo::packer::read_listing;
+use sheaf::storage::Storage;
 use sheaf::storage::sim::SimStorage;
 use std::path::Path;
 
@@ -110,6 +111,38 @@ fn exactly_the_chunks_that_are_lost_are_zeros_in_every_format() {
         assert_eq!(broken.losses.as_ref().expect("an admin sees it").ranges, lost, "{when}");
         // The other stick has lost nothing.
         assert!(machine.restore(scene.disks[1].1).expect("whole") == scene.disks[1].2);
+    }
+}
+
+/// A check of the file system makes files shorter, or longer.
+#[test]
+fn a_pack_of_another_size_loses_what_is_behind_its_new_end_and_no_more() {
+    let scene = Scene::new();
+    let machine = Fixture::open(scene.medium());
+    let repository = machine.repository().expect("sound");
+    let name = scene.named("red data");
+    let listing = read_listing(&scene.medium(), repository.keys(), repository.id(), name).expect("a listing");
+    let entries: Vec<_> = with_offsets(&listing.entries).collect();
+    let all = chunks(&scene);
+    let whole = scene.objects[&name].len();
+    let begins = |number: usize| entries[number].0.0 as usize;
+    for length in [0, 7, begins(1), begins(5), begins(5) + 1, begins(8) - 1, whole - 1, whole + 1, 3 * whole] {
+        let medium = scene.medium();
+        let mut bytes = scene.objects[&name].clone();
+        bytes.resize(length, 0x55);
+        medium.overwrite(name, bytes);
+        let cut = entries.iter().filter(|(offset, entry)| offset.0 as usize + entry.sealed_length as usize > length);
+        let cut: Vec<_> = cut.map(|(_, entry)| entry.id).collect();
+        let lost = joined(all.iter().filter(|(id, _)| cut.contains(id)).map(|(_, extent)| *extent).collect());
+        let machine = Fixture::open(medium.clone());
+        assert_eq!(machine.restore(scene.disks[0].1).is_ok(), lost.is_empty(), "{length} bytes");
+        let target = machine.path("back.img");
+        assert_eq!(restore(&machine, &scene, &target, TargetFormat::Raw).lost, lost, "{length} bytes");
+        assert!(std::fs::read(&target).expect("restored") == without(&scene, &lost), "{length} bytes");
+        // Who stores does not count on such a pack: after a backup of the disk nobody needs it.
+        machine.backup("red", &scene.disks[0].2).expect("backed up");
+        medium.delete(name).expect("deleted");
+        assert!(machine.restore(scene.disks[0].1).expect("whole") == scene.disks[0].2, "{length} bytes");
     }
 }
 
