@@ -15,6 +15,7 @@ use sheaf::repo::RepoError;
 use sheaf::repo::bundles::Credential;
 use sheaf::repo::keyring::Action;
 use sheaf::repo::open::Repository;
+use sheaf::repo::parity::{MendingStorage, Teller};
 use sheaf::repo::reader::ChunkStore;
 use sheaf::storage::Storage;
 use sheaf::storage::clock::{Pauses, SystemClock};
@@ -151,7 +152,11 @@ impl Context {
     pub(crate) fn open(&self, action: Action) -> Result<Arc<Repository>, Failure> {
         // What makes room gets the last of it.
         let makes_room = matches!(action, Action::Prune | Action::ForgetSnapshots);
-        let locked = Repository::open(self.opened(&self.repo()?, makes_room)?)?;
+        let mut storage = self.opened(&self.repo()?, makes_room)?;
+        if matches!(action, Action::ReadSnapshots | Action::ListSnapshots) {
+            storage = Arc::new(MendingStorage::new(storage, self.teller()));
+        }
+        let locked = Repository::open(storage)?;
         let repository = locked.unlock_for(&self.credential()?, action)?;
         repository.keys().require(action)?;
         Ok(Arc::new(repository))
@@ -225,7 +230,17 @@ impl Context {
             _ => SessionKind::Reads,
         };
         let (store, _) = session::prepare(repository, kind, command, &self.cache(), &self.progress)?;
-        Ok(store)
+        Ok(if kind == SessionKind::Reads { self.mending(store) } else { store })
+    }
+
+    /// The same store, whose readers mend in memory what parity can mend, and tell it.
+    pub(crate) fn mending(&self, store: ChunkStore) -> ChunkStore {
+        store.mending(self.teller())
+    }
+
+    fn teller(&self) -> Teller {
+        let progress = Arc::clone(&self.progress);
+        Arc::new(move |line| progress.warn(line))
     }
 }
 

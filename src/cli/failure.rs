@@ -169,7 +169,10 @@ fn repo(error: &RepoError) -> (u8, Option<&'static str>) {
         }
         RepoError::NoUsableKey { .. } => (
             FAILED,
-            Some("put the folder `keys` back from a copy of the repository: without a key bundle nobody can read it"),
+            Some(
+                "`sheaf repair` mends one that has parity; else put the folder `keys` back from a copy of the repository: without a \
+                 key bundle nobody can read it",
+            ),
         ),
         RepoError::Storage(error) => (FAILED, storage(error)),
         RepoError::Cache { .. } => (

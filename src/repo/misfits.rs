@@ -1,4 +1,5 @@
-//! Chunks in packs that do not have the size that the index says: cut short by a file system that was mended, or longer than they were.
+//! Chunks that segments list in packs which are not there, or do not have the size that they should have: cut short by a file system that
+//! was mended, or longer than they were.
 //!
 //! Always true here:
 //! - Only who reads looks here, and only for a chunk that is nowhere else: whoever stores does not count on such a pack.
@@ -18,13 +19,21 @@ use std::sync::OnceLock;
 /// Chunks that are remembered, of about 100 bytes each. Those beyond count as missing, until a repair has moved them to sound packs.
 const MOST: usize = 1 << 20;
 
-/// Where the chunks of packs of another size are.
+/// Where a chunk should be.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
+    pub location: Location,
+    /// True where all of it lies within what there is of the pack.
+    pub is_there: bool,
+}
+
+/// Where the chunks of such packs should be.
 #[derive(Debug, Default)]
-pub(super) struct Misfits(OnceLock<HashMap<ChunkId, Location>>);
+pub(super) struct Misfits(OnceLock<HashMap<ChunkId, Place>>);
 
 impl Misfits {
-    /// Where a chunk would be, that is in no pack of the right size.
-    pub(super) fn locate(&self, repository: &Repository, id: &ChunkId) -> Option<Location> {
+    /// Where a chunk should be, that is in no pack of the right size.
+    pub(super) fn locate(&self, repository: &Repository, id: &ChunkId) -> Option<Place> {
         let found = match self.0.get() {
             Some(found) => found,
             None => {
@@ -36,8 +45,8 @@ impl Misfits {
     }
 }
 
-/// The chunks, up to so many, that lie whole within what there is of a pack of another size. A segment that cannot be read names none.
-fn find(repository: &Repository, most: usize) -> Result<HashMap<ChunkId, Location>, StorageError> {
+/// The chunks of packs of another size, up to so many. A segment that cannot be read names none.
+fn find(repository: &Repository, most: usize) -> Result<HashMap<ChunkId, Place>, StorageError> {
     let storage = repository.storage();
     let (segments, packs) = (storage.list(ObjectKind::Index)?, storage.list(ObjectKind::Pack)?);
     let sizes: HashMap<ObjectId, u64> =
@@ -45,10 +54,19 @@ fn find(repository: &Repository, most: usize) -> Result<HashMap<ChunkId, Locatio
     let mut found = HashMap::new();
     for segment in segments.iter().filter_map(|listed| segments::read(repository, listed.name.id()?).ok()) {
         for pack in &segment.packs {
-            let Some(size) = sizes.get(&pack.id).copied().filter(|size| *size != pack.size) else { continue };
+            let size = sizes.get(&pack.id).copied();
+            if size == Some(pack.size) {
+                continue;
+            }
             for (offset, entry) in pack::with_offsets(&pack.entries) {
-                if offset.0 + u64::from(entry.sealed_length) <= size && found.len() < most {
-                    found.insert(entry.id, Location { pack: pack.id, offset, entry: *entry });
+                let end = offset.0 + u64::from(entry.sealed_length);
+                let place = Place {
+                    location: Location { pack: pack.id, offset, entry: *entry },
+                    is_there: size.is_some_and(|size| end <= size),
+                };
+                let is_better = found.get(&entry.id).is_none_or(|other: &Place| place.is_there && !other.is_there);
+                if is_better && found.len() < most {
+                    found.insert(entry.id, place);
                 }
             }
         }

@@ -17,6 +17,7 @@ pub mod filter;
 pub mod index;
 mod issue;
 pub mod keyring;
+mod mending;
 mod misfits;
 pub mod open;
 pub mod packer;

@@ -2,7 +2,8 @@
 //!
 //! Always true here:
 //! - A session belongs to one thread; it keeps its buffers, so that reading allocates nothing a chunk.
-//! - Bytes are handed out only after they were verified against the key.
+//! - Bytes are handed out only after they were verified against the key. That is why it does not matter where they come from: from a pack
+//!   of another size than the index says, or from one that was mended in memory.
 
 use super::RepoError;
 use super::ahead::Ahead;
@@ -10,8 +11,10 @@ use super::cache::{ChunkCache, DEFAULT_BUDGET};
 use super::chunks::ChunkOpener;
 use super::index::{Index, IndexReader, Location};
 use super::keyring::Domain;
-use super::misfits::Misfits;
+use super::mending::Mending;
+use super::misfits::{Misfits, Place};
 use super::open::Repository;
+use super::parity::Teller;
 use super::segments;
 use super::sessions::Session;
 use super::tree::NodeSource;
@@ -31,6 +34,7 @@ pub struct ChunkStore {
     cache: Arc<ChunkCache>,
     ahead: Arc<Ahead>,
     misfits: Arc<Misfits>,
+    mending: Option<Arc<Mending>>,
     session: Option<Arc<Session>>,
     /// True where the index follows the repository, so that looking again may find what was not there.
     follows: bool,
@@ -41,7 +45,7 @@ impl ChunkStore {
     pub fn new(repository: Arc<Repository>, index: Arc<Index>) -> Self {
         let cache = Arc::new(ChunkCache::new(DEFAULT_BUDGET));
         let (ahead, misfits) = (Arc::default(), Arc::default());
-        Self { repository, index, cache, ahead, misfits, session: None, follows: false }
+        Self { repository, index, cache, ahead, misfits, mending: None, session: None, follows: false }
     }
 
     /// The same for as long as a session lasts: what a prune condemns from now on stays there until the last copy of the store is gone.
@@ -62,6 +66,12 @@ impl ChunkStore {
         Self { follows: true, ..self }
     }
 
+    /// The same, whose readers mend in memory what is damaged, as far as parity goes. Each pack that is read so is told of.
+    #[must_use]
+    pub fn mending(self, tell: Teller) -> Self {
+        Self { mending: Some(Arc::new(Mending::new(tell))), ..self }
+    }
+
     /// The same with a cache of its own, of at most so many bytes.
     #[must_use]
     pub fn with_cache(self, bytes: usize) -> Self {
@@ -79,7 +89,8 @@ impl ChunkStore {
     /// [`RepoError::Cache`], [`RepoError::Chunk`] without memory.
     pub fn session(&self) -> Result<ReadSession, RepoError> {
         let session = ReadSession::new(Arc::clone(&self.repository), &self.index)?;
-        Ok(ReadSession { looks_again: self.follows, misfits: Arc::clone(&self.misfits), ..session })
+        let (misfits, mending) = (Arc::clone(&self.misfits), self.mending.clone());
+        Ok(ReadSession { looks_again: self.follows, misfits, mending, ..session })
     }
 
     /// A source of tree nodes in a domain.
@@ -110,6 +121,7 @@ pub struct ReadSession {
     repository: Arc<Repository>,
     index: IndexReader,
     misfits: Arc<Misfits>,
+    mending: Option<Arc<Mending>>,
     unpacker: Decompressor,
     sealed: Vec<u8>,
     /// True where it has not looked again yet, and may.
@@ -124,6 +136,7 @@ impl ReadSession {
         Ok(Self {
             index: index.reader()?,
             misfits: Arc::default(),
+            mending: None,
             repository,
             unpacker: Decompressor::new()?,
             sealed: Vec::new(),
@@ -158,20 +171,26 @@ impl ReadSession {
         Ok(true)
     }
 
-    /// As [`Self::locate`], and in packs of another size than the index says as well. Where the chunk is missing, the error names the pack
-    /// that held it. That takes reading all segments, but nothing else is left to be done.
-    fn locate_to_read(&mut self, id: &ChunkId) -> Result<Location, RepoError> {
+    /// As [`Self::locate`], and in packs that are not there or of another size than the index says as well. Where the chunk is missing, the
+    /// error names the pack that held it. That takes reading all segments, but nothing else is left to be done.
+    fn locate_to_read(&mut self, id: &ChunkId) -> Result<Place, RepoError> {
         let mut located = self.locate(id);
         if matches!(located, Err(RepoError::ChunkMissing { .. })) && self.look_again()? {
             located = self.locate(id);
         }
         match located {
-            Err(RepoError::ChunkMissing { id, .. }) => self.misfits.locate(&self.repository, &id).ok_or_else(|| {
-                let pack = if self.names_holders { segments::holder(&self.repository, &id) } else { None };
-                RepoError::ChunkMissing { id, pack }
-            }),
-            located => located,
+            Ok(location) => Ok(Place { location, is_there: true }),
+            Err(RepoError::ChunkMissing { .. }) => match self.misfits.locate(&self.repository, id) {
+                Some(place) if place.is_there || self.mending.is_some() => Ok(place),
+                _ => Err(self.missing(id)),
+            },
+            Err(error) => Err(error),
         }
+    }
+
+    fn missing(&self, id: &ChunkId) -> RepoError {
+        let pack = if self.names_holders { segments::holder(&self.repository, id) } else { None };
+        RepoError::ChunkMissing { id: *id, pack }
     }
 
     /// The content of a chunk.
@@ -179,17 +198,9 @@ impl ReadSession {
     /// # Errors
     /// [`RepoError::ChunkMissing`], [`RepoError::ChunkDamaged`], [`RepoError::Storage`].
     pub fn read(&mut self, domain: Domain, key: &ChunkKey) -> Result<Vec<u8>, RepoError> {
-        let id = derive::chunk_id(key);
-        let location = self.locate_to_read(&id)?;
-        let mut plain = vec![0; location.entry.plain_length as usize];
-        match self.read_located(domain, key, &location, &mut plain) {
-            // Its pack was taken away since: then it is in another.
-            Err(RepoError::Storage(error)) if error.is_not_found() && self.look_again()? => {
-                let location = self.locate_to_read(&id)?;
-                self.read_located(domain, key, &location, &mut plain)?;
-            }
-            read => read?,
-        }
+        let place = self.locate_to_read(&derive::chunk_id(key))?;
+        let mut plain = vec![0; place.location.entry.plain_length as usize];
+        self.read_placed(domain, key, place, &mut plain)?;
         Ok(plain)
     }
 
@@ -207,15 +218,50 @@ impl ReadSession {
     /// As [`ReadSession::read`]; [`RepoError::ChunkDamaged`] where the buffer's length is not the chunk's. The buffer
     /// must not be used after an error.
     pub fn read_into(&mut self, domain: Domain, key: &ChunkKey, plain: &mut [u8]) -> Result<(), RepoError> {
-        let id = derive::chunk_id(key);
-        let location = self.locate_to_read(&id)?;
-        match self.read_located(domain, key, &location, plain) {
-            Err(RepoError::Storage(error)) if error.is_not_found() && self.look_again()? => {
-                let location = self.locate_to_read(&id)?;
-                self.read_located(domain, key, &location, plain)
+        let place = self.locate_to_read(&derive::chunk_id(key))?;
+        self.read_placed(domain, key, place, plain)
+    }
+
+    /// Reads a chunk from its place. Where that does not give it, it is looked for once more, and then mended.
+    fn read_placed(
+        &mut self,
+        domain: Domain,
+        key: &ChunkKey,
+        mut place: Place,
+        plain: &mut [u8],
+    ) -> Result<(), RepoError> {
+        let mut read = self.read_located(domain, key, &place.location, plain);
+        if matches!(&read, Err(RepoError::Storage(error)) if error.is_not_found()) && self.look_again()? {
+            // Its pack was taken away since: then it is in another.
+            place = self.locate_to_read(&derive::chunk_id(key))?;
+            read = self.read_located(domain, key, &place.location, plain);
+        }
+        match read {
+            Err(error) if error.is_damage() => {
+                if self.read_mended(domain, key, &place.location, plain) {
+                    Ok(())
+                } else if place.is_there {
+                    Err(error)
+                } else {
+                    Err(self.missing(&place.location.entry.id))
+                }
             }
             read => read,
         }
+    }
+
+    /// Reads a chunk from its pack as parity mends it; false where it is not in that either.
+    fn read_mended(&mut self, domain: Domain, key: &ChunkKey, location: &Location, plain: &mut [u8]) -> bool {
+        let Some(mending) = &self.mending else { return false };
+        let (pack, entry) = (ObjectName::pack(location.pack), &location.entry);
+        self.sealed.resize(entry.sealed_length as usize, 0);
+        if plain.len() != entry.plain_length as usize
+            || !mending.read(&self.repository, location.pack, location.offset, &mut self.sealed)
+        {
+            return false;
+        }
+        let mut opener = ChunkOpener { keys: self.repository.keys(), unpacker: &mut self.unpacker };
+        opener.open((domain, key), entry, pack, &mut self.sealed, plain).is_ok()
     }
 
     fn read_located(

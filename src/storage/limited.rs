@@ -8,7 +8,7 @@
 
 use crate::names::{AsideName, ObjectKind, ObjectName};
 use crate::storage::clock::Pauses;
-use crate::storage::{Listed, Put, Storage, StorageError};
+use crate::storage::{Listed, Put, Storage, StorageError, delegate};
 use std::num::NonZeroU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -83,9 +83,7 @@ impl Limited {
 }
 
 impl Storage for Limited {
-    fn place(&self) -> String {
-        self.inner.place()
-    }
+    delegate!(inner: place, size, list, delete, set_aside, list_aside, delete_aside);
 
     fn put(&self, name: ObjectName, parts: &[&[u8]]) -> Result<Put, StorageError> {
         let bytes = parts.iter().map(|part| part.len()).sum();
@@ -108,33 +106,9 @@ impl Storage for Limited {
         self.pay(self.download.as_ref(), buffer.len())
     }
 
-    fn size(&self, name: ObjectName) -> Result<u64, StorageError> {
-        self.inner.size(name)
-    }
-
-    fn list(&self, kind: ObjectKind) -> Result<Vec<Listed>, StorageError> {
-        self.inner.list(kind)
-    }
-
-    fn delete(&self, name: ObjectName) -> Result<(), StorageError> {
-        self.inner.delete(name)
-    }
-
-    fn set_aside(&self, name: ObjectName) -> Result<Option<AsideName>, StorageError> {
-        self.inner.set_aside(name)
-    }
-
     fn replace(&self, name: ObjectName, parts: &[&[u8]]) -> Result<Option<AsideName>, StorageError> {
         self.pay(self.upload.as_ref(), parts.iter().map(|part| part.len()).sum())?;
         self.inner.replace(name, parts)
-    }
-
-    fn list_aside(&self) -> Result<Vec<(AsideName, u64)>, StorageError> {
-        self.inner.list_aside()
-    }
-
-    fn delete_aside(&self, name: AsideName) -> Result<(), StorageError> {
-        self.inner.delete_aside(name)
     }
 }
 

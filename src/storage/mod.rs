@@ -18,6 +18,69 @@ pub mod sim;
 use crate::names::{AsideName, ObjectKind, ObjectName};
 use std::io::ErrorKind;
 
+/// Methods of [`Storage`] that are those of the storage in a field.
+macro_rules! delegate {
+    (@place $below:ident) => {
+        fn place(&self) -> String {
+            self.$below.place()
+        }
+    };
+    (@put $below:ident) => {
+        fn put(&self, name: ObjectName, parts: &[&[u8]]) -> Result<Put, StorageError> {
+            self.$below.put(name, parts)
+        }
+    };
+    (@get $below:ident) => {
+        fn get(&self, name: ObjectName, limit: u64) -> Result<Vec<u8>, StorageError> {
+            self.$below.get(name, limit)
+        }
+    };
+    (@get_range $below:ident) => {
+        fn get_range(&self, name: ObjectName, start: u64, buffer: &mut [u8]) -> Result<(), StorageError> {
+            self.$below.get_range(name, start, buffer)
+        }
+    };
+    (@size $below:ident) => {
+        fn size(&self, name: ObjectName) -> Result<u64, StorageError> {
+            self.$below.size(name)
+        }
+    };
+    (@list $below:ident) => {
+        fn list(&self, kind: ObjectKind) -> Result<Vec<Listed>, StorageError> {
+            self.$below.list(kind)
+        }
+    };
+    (@delete $below:ident) => {
+        fn delete(&self, name: ObjectName) -> Result<(), StorageError> {
+            self.$below.delete(name)
+        }
+    };
+    (@set_aside $below:ident) => {
+        fn set_aside(&self, name: ObjectName) -> Result<Option<AsideName>, StorageError> {
+            self.$below.set_aside(name)
+        }
+    };
+    (@replace $below:ident) => {
+        fn replace(&self, name: ObjectName, parts: &[&[u8]]) -> Result<Option<AsideName>, StorageError> {
+            self.$below.replace(name, parts)
+        }
+    };
+    (@list_aside $below:ident) => {
+        fn list_aside(&self) -> Result<Vec<(AsideName, u64)>, StorageError> {
+            self.$below.list_aside()
+        }
+    };
+    (@delete_aside $below:ident) => {
+        fn delete_aside(&self, name: AsideName) -> Result<(), StorageError> {
+            self.$below.delete_aside(name)
+        }
+    };
+    ($below:ident: $($method:ident),+) => {
+        $($crate::storage::delegate!(@$method $below);)+
+    };
+}
+pub(crate) use delegate;
+
 /// Why storage failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -128,12 +128,20 @@ fn damage_is_told_and_the_rest_is_copied() {
     let mut bytes = std::fs::read(pack).unwrap();
     bytes[5000] ^= 1;
     std::fs::write(pack, bytes).unwrap();
+    let id = pack.file_name().unwrap().to_str().unwrap();
+    let parity = world.path(&format!("repo/parity/{}/{id}", &id[..2]));
+    std::fs::rename(&parity, world.path("parity")).unwrap();
     let run = copy(&world, &["--json"]);
     let done = run.ends_with(3).document();
     assert_eq!((done["copied"].as_array().unwrap().len(), &done["failed"][0]["stick"]), (1, &"ben".into()));
-    let id = pack.file_name().unwrap().to_str().unwrap();
     run.complains(&["cannot be copied", "chunk", id]);
     copy(&world, &["ben:latest"]).ends_with(1).complains(&[id]);
     in_other(&world, &["check", "--read-data"]).ends_with(0);
     in_other(&world, &["audit", "--verify"]).ends_with(0);
+
+    // What parity can mend is no loss.
+    std::fs::rename(world.path("parity"), &parity).unwrap();
+    copy(&world, &["ben:latest"]).ends_with(0).complains(&[id, "as its parity mends it"]);
+    in_other(&world, &["restore", "ben:latest", "--to", "back.img"]).ends_with(0);
+    assert!(world.read("back.img") == world.read("ben.img"));
 }

@@ -167,10 +167,28 @@ fn parity_mends_what_it_can_to_the_same_bytes() {
         fs::remove_file(path).unwrap();
         fs::write(path, changed).unwrap();
     }
+    // Whoever only reads mends on the way, and changes nothing.
+    let restored = world.run(&["restore", "-r", "repo", "ana:latest", "--to", "back.img"]);
+    restored.ends_with(0).complains(&[
+        "warning: config is damaged",
+        "warning: packs/",
+        "`sheaf repair` mends it for good",
+    ]);
+    assert!(world.read("back.img") == disk);
+    world.run(&["snapshots", "-r", "repo"]).ends_with(0).complains(&["warning: keys/", "warning: snapshots/"]);
     world.run(&["repair", "-r", "repo"]).ends_with(0);
     for (path, bytes) in objects.iter().zip(&before) {
         assert!(fs::read(path).unwrap() == *bytes, "{}", path.display());
     }
     world.run(&["check", "-r", "repo", "--read-data"]).ends_with(0);
     assert!(fs::read_dir(world.path("repo/damaged")).unwrap().count() >= objects.len(), "nothing is deleted");
+
+    // The one key is told of as what it is.
+    let key = objects.iter().find(|path| path.parent().unwrap().ends_with("keys")).unwrap();
+    fs::remove_file(key).unwrap();
+    fs::write(key, b"garbage").unwrap();
+    let refused = world.run(&["backup", "-r", "repo", "disk.img"]);
+    refused.ends_with(1).complains(&["no usable key bundle", "`sheaf repair` mends one"]);
+    world.run(&["repair", "-r", "repo"]).ends_with(0);
+    world.backup("disk.img", "ana");
 }

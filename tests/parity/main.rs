@@ -2,7 +2,7 @@
 //!
 //! The scene is a repository with objects of every kind and of many sizes: less than a sector, a few sectors, one codeword, several.
 //! [`matrix`] loses runs of the objects, [`sidecars`] damages their parity as well, [`storage`] stops writers between the two,
-//! [`checks`] asks `check`, and [`hostile`] gives parity objects that nobody made.
+//! [`checks`] asks `check`, [`reading`] reads what is damaged, and [`hostile`] gives parity objects that nobody made.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
@@ -12,6 +12,7 @@ mod common;
 mod checks;
 mod hostile;
 mod matrix;
+mod reading;
 mod sidecars;
 mod speed;
 mod storage;

@@ -12,7 +12,7 @@ use std::ops::Range;
 
 /// How a medium loses a run.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Loss {
+pub(super) enum Loss {
     /// Other bytes come back.
     Changed,
     /// Reading fails.
@@ -22,7 +22,7 @@ enum Loss {
 }
 
 impl Loss {
-    fn happen(self, scene: &Scene, name: ObjectName, run: &Range<u64>) {
+    pub(super) fn happen(self, scene: &Scene, name: ObjectName, run: &Range<u64>) {
         let bytes = &scene.objects[&name];
         match self {
             Self::Changed => scene.medium.overwrite(name, changed(bytes, run.clone())),

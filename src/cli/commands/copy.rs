@@ -146,7 +146,7 @@ fn stores(
         session::prepare(Arc::clone(from), SessionKind::Reads, "copy", &context.cache(), &context.progress)?;
     let (target, _) =
         session::prepare(Arc::clone(to), SessionKind::Writes, "copy", &context.cache(), &context.progress)?;
-    Ok((source, target))
+    Ok((context.mending(source), target))
 }
 
 /// Writes to the target's log what was made there.

@@ -8,11 +8,15 @@
 //! - Parity is looked for wherever it may be; that an object has none is no damage.
 
 mod code;
+mod mending;
 mod reading;
 mod sidecar;
 mod storage;
 
+pub use mending::{MendingStorage, Teller};
 pub use storage::ParityStorage;
+
+pub(super) use mending::told;
 
 use crate::crypto::derive;
 use crate::format::FormatError;

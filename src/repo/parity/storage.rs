@@ -16,7 +16,7 @@ use crate::format::object::Header;
 use crate::format::parity::{Layout, MAX_COVERED};
 use crate::ids::RepositoryId;
 use crate::names::{AsideName, ObjectKind, ObjectName};
-use crate::storage::{Listed, Put, Storage, StorageError};
+use crate::storage::{Listed, Put, Storage, StorageError, delegate};
 use std::sync::Arc;
 
 /// Storage that keeps parity beside each object that may have some.
@@ -65,9 +65,7 @@ impl ParityStorage {
 }
 
 impl Storage for ParityStorage {
-    fn place(&self) -> String {
-        self.below.place()
-    }
+    delegate!(below: place, get, get_range, size, list, list_aside, delete_aside);
 
     fn put(&self, name: ObjectName, parts: &[&[u8]]) -> Result<Put, StorageError> {
         let put = self.below.put(name, parts)?;
@@ -94,22 +92,6 @@ impl Storage for ParityStorage {
         Ok(put)
     }
 
-    fn get(&self, name: ObjectName, limit: u64) -> Result<Vec<u8>, StorageError> {
-        self.below.get(name, limit)
-    }
-
-    fn get_range(&self, name: ObjectName, start: u64, buffer: &mut [u8]) -> Result<(), StorageError> {
-        self.below.get_range(name, start, buffer)
-    }
-
-    fn size(&self, name: ObjectName) -> Result<u64, StorageError> {
-        self.below.size(name)
-    }
-
-    fn list(&self, kind: ObjectKind) -> Result<Vec<Listed>, StorageError> {
-        self.below.list(kind)
-    }
-
     fn delete(&self, name: ObjectName) -> Result<(), StorageError> {
         if let Some(parity) = name.parity() {
             self.below.delete(parity)?;
@@ -129,13 +111,5 @@ impl Storage for ParityStorage {
     /// What an object is mended to is what its parity was made for: that stays.
     fn replace(&self, name: ObjectName, parts: &[&[u8]]) -> Result<Option<AsideName>, StorageError> {
         self.below.replace(name, parts)
-    }
-
-    fn list_aside(&self) -> Result<Vec<(AsideName, u64)>, StorageError> {
-        self.below.list_aside()
-    }
-
-    fn delete_aside(&self, name: AsideName) -> Result<(), StorageError> {
-        self.below.delete_aside(name)
     }
 }
