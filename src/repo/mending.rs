@@ -29,7 +29,7 @@ struct State {
     packs: VecDeque<(ObjectId, Vec<u8>)>,
     /// Packs that were told of.
     told: BTreeSet<ObjectId>,
-    /// Packs that have no parity, or none of use.
+    /// Packs that have no parity, or none of use, or no need of it.
     hopeless: BTreeSet<ObjectId>,
 }
 
@@ -48,19 +48,27 @@ impl Mending {
     pub(super) fn read(&self, repository: &Repository, pack: ObjectId, offset: PackOffset, buffer: &mut [u8]) -> bool {
         // Whoever wants the same pack waits until it is mended.
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.hopeless.contains(&pack) {
-            return false;
-        }
         if let Some(at) = state.packs.iter().position(|(id, _)| *id == pack) {
             let kept = state.packs.remove(at);
             state.packs.extend(kept);
+        } else if state.hopeless.contains(&pack) {
+            return false;
         } else {
             let name = ObjectName::pack(pack);
-            let Ok(saved) = parity::salvage(&**repository.storage(), name) else {
-                state.hopeless.insert(pack);
-                return false;
+            let saved = match parity::salvage(&**repository.storage(), name) {
+                Ok(saved) => saved,
+                Err(error) => {
+                    // A network that is down may come back.
+                    if error.is_damage() {
+                        state.hopeless.insert(pack);
+                    }
+                    return false;
+                }
             };
-            if !saved.damaged.is_empty() && state.told.insert(pack) {
+            if saved.damaged.is_empty() {
+                // It is what was stored: what does not open now was not read right, or stored so. Once is enough to tell.
+                state.hopeless.insert(pack);
+            } else if state.told.insert(pack) {
                 (self.tell)(&parity::told(name));
             }
             while state.packs.len() >= MOST {
