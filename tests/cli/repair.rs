@@ -176,7 +176,9 @@ fn parity_mends_what_it_can_to_the_same_bytes() {
     ]);
     assert!(world.read("back.img") == disk);
     world.run(&["snapshots", "-r", "repo"]).ends_with(0).complains(&["warning: keys/", "warning: snapshots/"]);
-    world.run(&["repair", "-r", "repo"]).ends_with(0);
+    let repaired = world.run(&["repair", "-r", "repo", "--json"]).ends_with(0).document();
+    let mended = repaired["steps"].as_array().unwrap().iter().filter(|step| step["step"] == "from-parity").count();
+    assert_eq!((mended, repaired["remaining"].as_array().unwrap().len()), (objects.len(), 0), "{repaired}");
     for (path, bytes) in objects.iter().zip(&before) {
         assert!(fs::read(path).unwrap() == *bytes, "{}", path.display());
     }
@@ -189,6 +191,7 @@ fn parity_mends_what_it_can_to_the_same_bytes() {
     fs::write(key, b"garbage").unwrap();
     let refused = world.run(&["backup", "-r", "repo", "disk.img"]);
     refused.ends_with(1).complains(&["no usable key bundle", "`sheaf repair` mends one"]);
-    world.run(&["repair", "-r", "repo"]).ends_with(0);
+    let repaired = world.run(&["repair", "-r", "repo"]);
+    assert!(repaired.ends_with(0).out.ends_with("All damage is mended.\n"), "{repaired:?}");
     world.backup("disk.img", "ana");
 }

@@ -138,7 +138,7 @@ fn show(context: &Context, report: &CheckReport, read_data: Option<u8>) {
     }
     if report.without_parity > 0 {
         context.say(&format!(
-            "{} without parity, as a writer that was interrupted leaves: nothing mends them until `sheaf repair` gives them some.",
+            "{} without parity, as an interrupted writer leaves them: nothing mends them until `sheaf repair` gives them some.",
             count(report.without_parity as u64, "object")
         ));
     }

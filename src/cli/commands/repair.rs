@@ -9,15 +9,17 @@ use crate::cli::repair_args::Repair;
 use serde::Serialize;
 use sheaf::disk::ReadAt;
 use sheaf::image::Source;
-use sheaf::ops::check::FindingKind;
+use sheaf::names::ObjectName;
+use sheaf::ops::check::{Finding, FindingKind};
 use sheaf::ops::monitor::Monitor;
 use sheaf::ops::repair::{BrokenSnapshot, RepairPlan, RepairReport, RepairSource, Step, Why, mend_entrance};
 use sheaf::repo::RepoError;
 use sheaf::repo::keyring::Action;
 use sheaf::repo::open::Repository;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-#[derive(Serialize)]
+#[derive(Serialize, Default)]
 struct Document {
     /// Nothing was damaged, or all of it is mended.
     ok: bool,
@@ -64,11 +66,14 @@ pub(crate) fn run(context: &Context, args: &Repair) -> Result<u8, Failure> {
         let disk: Arc<dyn ReadAt> = Arc::new(source);
         sources.push(RepairSource { name: path.display().to_string(), disk });
     }
-    let repository = open(context, args.dry_run)?;
+    let (repository, mended) = open(context, args.dry_run)?;
     if !args.dry_run {
         context.begin(&repository, "repair");
     }
-    let mut round = 0;
+    let done: Vec<Step> = mended.into_iter().map(|object| Step::FromParity { object }).collect();
+    let mut document = Document { steps: done.iter().map(step_row).collect(), ..Document::default() };
+    let mut report = RepairReport { done, ..RepairReport::default() };
+    let (mut round, mut told) = (0, BTreeSet::new());
     loop {
         let scratch = context.cache().join(format!("repair-{}-{}", repository.id().short(), std::process::id()));
         let (progress, cancel) = (&context.progress, &context.cancel);
@@ -81,8 +86,12 @@ pub(crate) fn run(context: &Context, args: &Repair) -> Result<u8, Failure> {
             progress,
             cancel,
         )?;
-        show_plan(context, &plan);
-        let mut document = begun(&plan);
+        // What stays is found in each round.
+        let is_new = |finding: &&Finding| told.insert((finding.kind, finding.object));
+        let findings: Vec<Finding> = plan.findings.iter().filter(is_new).cloned().collect();
+        let notes: Vec<String> = plan.notes.iter().filter(|note| !document.notes.contains(note)).cloned().collect();
+        show_plan(context, &plan, (&findings, &notes), !report.done.is_empty());
+        document.add(&plan, &findings, notes);
         if args.dry_run {
             let broken = plan.broken(cancel)?;
             document.broken = broken.iter().map(broken_row).collect();
@@ -96,7 +105,7 @@ pub(crate) fn run(context: &Context, args: &Repair) -> Result<u8, Failure> {
             return Ok(if document.ok { DONE } else { DAMAGE });
         }
         let goes_on = plan.goes_on();
-        let report = plan.apply(progress, cancel)?;
+        report = report.followed_by(plan.apply(progress, cancel)?);
         // What was mended may show what else is needed; a medium that takes nothing must not keep us for ever.
         if goes_on && round < MOST_ROUNDS {
             round += 1;
@@ -118,16 +127,16 @@ pub(crate) fn run(context: &Context, args: &Repair) -> Result<u8, Failure> {
 /// How often parity may show that there is more to mend.
 const MOST_ROUNDS: usize = 8;
 
-/// Opens the repository, also one whose config is gone or damaged: each key bundle holds it.
-fn open(context: &Context, dry_run: bool) -> Result<Arc<Repository>, Failure> {
+/// Opens the repository, also one whose config is gone or damaged: each key bundle holds it. With what had to be mended for that.
+fn open(context: &Context, dry_run: bool) -> Result<(Arc<Repository>, Vec<ObjectName>), Failure> {
     let storage = context.storage()?;
     let credential = context.credential()?;
     let unlock =
         || Repository::open(Arc::clone(&storage)).and_then(|locked| locked.unlock_for(&credential, Action::Repair));
-    let mut opened = unlock();
+    let (mut opened, mut mended) = (unlock(), Vec::new());
     if !dry_run && opened.as_ref().is_err_and(|error| concerns_config(error) || concerns_keys(error)) {
         // Parity needs no key, and may give back what the keys need.
-        let mended = mend_entrance(&*storage)?;
+        mended = mend_entrance(&*storage)?;
         for object in &mended {
             context.say(&format!("Mended {object} from its parity."));
         }
@@ -140,7 +149,7 @@ fn open(context: &Context, dry_run: bool) -> Result<Arc<Repository>, Failure> {
         opened => opened?,
     };
     repository.keys().require(Action::Repair)?;
-    Ok(Arc::new(repository))
+    Ok((Arc::new(repository), mended))
 }
 
 /// True where a key bundle that is damaged or gone may be why.
@@ -156,30 +165,25 @@ fn concerns_config(error: &RepoError) -> bool {
     }
 }
 
-fn begun(plan: &RepairPlan) -> Document {
-    Document {
-        ok: false,
-        applied: false,
-        steps: plan.steps().iter().map(step_row).collect(),
-        chunks_wanted: plan.wanted,
-        chunks_found: plan.found(),
-        chunks_missing: plan.missing(),
-        findings: plan.findings.iter().map(row).collect(),
-        remaining: Vec::new(),
-        broken: Vec::new(),
-        aside: Vec::new(),
-        packs_written: 0,
-        bytes_written: 0,
-        notes: plan.notes.clone(),
+impl Document {
+    /// Adds a plan, behind those that were applied, and what it finds and notes that they did not.
+    fn add(&mut self, plan: &RepairPlan, findings: &[Finding], notes: Vec<String>) {
+        self.steps.extend(plan.steps().iter().map(step_row));
+        self.chunks_found += plan.found();
+        self.chunks_missing = plan.missing();
+        self.chunks_wanted = self.chunks_found + self.chunks_missing;
+        self.findings.extend(findings.iter().map(row));
+        self.notes.extend(notes);
     }
 }
 
-fn show_plan(context: &Context, plan: &RepairPlan) {
+/// Says what was found that is new, and what is to be done; behind what was done already, that there is nothing more goes without saying.
+fn show_plan(context: &Context, plan: &RepairPlan, (findings, notes): (&[Finding], &[String]), is_further: bool) {
     if context.global.json {
         return;
     }
     context.progress_end();
-    show_findings(&plan.findings);
+    show_findings(findings);
     if plan.wanted > 0 {
         context.say(&format!(
             "{} that snapshots need {} in no sound pack: {} found, {} missing.",
@@ -192,10 +196,10 @@ fn show_plan(context: &Context, plan: &RepairPlan) {
     for step in plan.steps() {
         context.say(&format!("  {}", text(step)));
     }
-    for note in &plan.notes {
+    for note in notes {
         context.progress.warn(note);
     }
-    if plan.is_empty() {
+    if plan.is_empty() && !(is_further && plan.findings.is_empty()) {
         let nothing = if plan.findings.is_empty() {
             "No damage: nothing to repair."
         } else {

@@ -147,6 +147,20 @@ pub struct RepairReport {
     pub broken: Vec<BrokenSnapshot>,
 }
 
+impl RepairReport {
+    /// What both did, and what remains behind the later one.
+    #[must_use]
+    pub fn followed_by(self, later: Self) -> Self {
+        Self {
+            done: [self.done, later.done].concat(),
+            packs_written: self.packs_written + later.packs_written,
+            bytes_written: self.bytes_written + later.bytes_written,
+            aside: [self.aside, later.aside].concat(),
+            ..later
+        }
+    }
+}
+
 /// A chunk that snapshots need and no good pack has.
 #[derive(Debug, Clone)]
 struct Wanted {
