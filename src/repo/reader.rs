@@ -2,17 +2,17 @@
 //!
 //! Always true here:
 //! - A session belongs to one thread; it keeps its buffers, so that reading allocates nothing a chunk.
-//! - Bytes are handed out only after they were verified against the key. That is why it does not matter where they come from: from a pack
-//!   of another size than the index says, or from one that was mended in memory.
+//! - Bytes are handed out only after they were verified against the key. That is why it does not matter where they come from: from another
+//!   pack than the index says, from one of another size, or from one that was mended in memory.
 
 use super::RepoError;
 use super::ahead::Ahead;
 use super::cache::{ChunkCache, DEFAULT_BUDGET};
 use super::chunks::ChunkOpener;
+use super::elsewhere::{Elsewhere, Place};
 use super::index::{Index, IndexReader, Location};
 use super::keyring::Domain;
 use super::mending::Mending;
-use super::misfits::{Misfits, Place};
 use super::open::Repository;
 use super::parity::Teller;
 use super::segments;
@@ -33,7 +33,7 @@ pub struct ChunkStore {
     pub index: Arc<Index>,
     cache: Arc<ChunkCache>,
     ahead: Arc<Ahead>,
-    misfits: Arc<Misfits>,
+    elsewhere: Arc<Elsewhere>,
     mending: Option<Arc<Mending>>,
     session: Option<Arc<Session>>,
     /// True where the index follows the repository, so that looking again may find what was not there.
@@ -44,8 +44,8 @@ impl ChunkStore {
     /// A store over a repository and its index.
     pub fn new(repository: Arc<Repository>, index: Arc<Index>) -> Self {
         let cache = Arc::new(ChunkCache::new(DEFAULT_BUDGET));
-        let (ahead, misfits) = (Arc::default(), Arc::default());
-        Self { repository, index, cache, ahead, misfits, mending: None, session: None, follows: false }
+        let (ahead, elsewhere) = (Arc::default(), Arc::default());
+        Self { repository, index, cache, ahead, elsewhere, mending: None, session: None, follows: false }
     }
 
     /// The same for as long as a session lasts: what a prune condemns from now on stays there until the last copy of the store is gone.
@@ -89,8 +89,8 @@ impl ChunkStore {
     /// [`RepoError::Cache`], [`RepoError::Chunk`] without memory.
     pub fn session(&self) -> Result<ReadSession, RepoError> {
         let session = ReadSession::new(Arc::clone(&self.repository), &self.index)?;
-        let (misfits, mending) = (Arc::clone(&self.misfits), self.mending.clone());
-        Ok(ReadSession { looks_again: self.follows, misfits, mending, ..session })
+        let (elsewhere, mending) = (Arc::clone(&self.elsewhere), self.mending.clone());
+        Ok(ReadSession { looks_again: self.follows, elsewhere, mending, ..session })
     }
 
     /// A source of tree nodes in a domain.
@@ -120,7 +120,7 @@ impl ChunkStore {
 pub struct ReadSession {
     repository: Arc<Repository>,
     index: IndexReader,
-    misfits: Arc<Misfits>,
+    elsewhere: Arc<Elsewhere>,
     mending: Option<Arc<Mending>>,
     unpacker: Decompressor,
     sealed: Vec<u8>,
@@ -135,7 +135,7 @@ impl ReadSession {
     pub(super) fn new(repository: Arc<Repository>, index: &Arc<Index>) -> Result<Self, RepoError> {
         Ok(Self {
             index: index.reader()?,
-            misfits: Arc::default(),
+            elsewhere: Arc::default(),
             mending: None,
             repository,
             unpacker: Decompressor::new()?,
@@ -171,8 +171,8 @@ impl ReadSession {
         Ok(true)
     }
 
-    /// As [`Self::locate`], and in packs that are not there or of another size than the index says as well. Where the chunk is missing, the
-    /// error names the pack that held it. That takes reading all segments, but nothing else is left to be done.
+    /// As [`Self::locate`], and in places that the index does not count on. Where the chunk is missing, the error names the pack that held it.
+    /// That takes reading all segments, but nothing else is left to be done.
     fn locate_to_read(&mut self, id: &ChunkId) -> Result<Place, RepoError> {
         let mut located = self.locate(id);
         if matches!(located, Err(RepoError::ChunkMissing { .. })) && self.look_again()? {
@@ -180,7 +180,7 @@ impl ReadSession {
         }
         match located {
             Ok(location) => Ok(Place { location, is_there: true }),
-            Err(RepoError::ChunkMissing { .. }) => match self.misfits.locate(&self.repository, id) {
+            Err(RepoError::ChunkMissing { .. }) => match self.elsewhere.locate(&self.repository, &self.index, id) {
                 Some(place) if place.is_there || self.mending.is_some() => Ok(place),
                 _ => Err(self.missing(id)),
             },
@@ -222,7 +222,8 @@ impl ReadSession {
         self.read_placed(domain, key, place, plain)
     }
 
-    /// Reads a chunk from its place. Where that does not give it, it is looked for once more, and then mended.
+    /// Reads a chunk from its place. Where that does not give it, the place is looked up once more; then another one serves, or the chunk is
+    /// mended.
     fn read_placed(
         &mut self,
         domain: Domain,
@@ -238,12 +239,17 @@ impl ReadSession {
         }
         match read {
             Err(error) if error.is_damage() => {
-                if self.read_mended(domain, key, &place.location, plain) {
+                let id = place.location.entry.id;
+                let other = self.elsewhere.locate(&self.repository, &self.index, &id);
+                let other = other.filter(|other| other.location.pack != place.location.pack);
+                if other.is_some_and(|other| {
+                    other.is_there && self.read_located(domain, key, &other.location, plain).is_ok()
+                }) || self.read_mended(domain, key, &place.location, plain)
+                    || other.is_some_and(|other| self.read_mended(domain, key, &other.location, plain))
+                {
                     Ok(())
-                } else if place.is_there {
-                    Err(error)
                 } else {
-                    Err(self.missing(&place.location.entry.id))
+                    Err(if place.is_there { error } else { self.missing(&id) })
                 }
             }
             read => read,

@@ -5,6 +5,7 @@ use sheaf::crypto::derive::chunk_id;
 use sheaf::disk::{DiskOffset, Extent, ReadAt};
 use sheaf::format::pack::with_offsets;
 use sheaf::image::Source;
+use sheaf::names::{ObjectKind, ObjectName};
 use sheaf::ops::Cancel;
 use sheaf::ops::container::TargetFormat;
 use sheaf::ops::monitor::Silent;
@@ -12,6 +13,7 @@ use sheaf::ops::restore::{RestorePlan, RestoreReport, RestoreRequest};
 use sheaf::repo::packer::read_listing;
 use sheaf::storage::Storage;
 use sheaf::storage::sim::SimStorage;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Where each chunk of red lies on its disk, which is one stream without holes.
@@ -143,6 +145,39 @@ fn a_pack_of_another_size_loses_what_is_behind_its_new_end_and_no_more() {
         machine.backup("red", &scene.disks[0].2).expect("backed up");
         medium.delete(name).expect("deleted");
         assert!(machine.restore(scene.disks[0].1).expect("whole") == scene.disks[0].2, "{length} bytes");
+    }
+}
+
+/// Two machines that store the same at once do not know of each other's packs.
+#[test]
+fn a_chunk_that_lies_in_two_packs_is_lost_only_with_both() {
+    let scene = Scene::new();
+    let is_of_all = |name: &ObjectName| ["config", "own key", "other key"].contains(&scene.roles[name].as_str());
+    let of_all: BTreeMap<_, _> = scene.objects.clone().into_iter().filter(|(name, _)| is_of_all(name)).collect();
+    let other = SimStorage::from_objects(of_all);
+    let twin = Fixture::open(other.clone()).backup("twin", &scene.disks[0].2).expect("a backup").snapshot;
+    let packs = |medium: &SimStorage| medium.names(ObjectKind::Pack);
+    let (ours, theirs) = (packs(&scene.medium()), packs(&other));
+    let ours: Vec<_> = ours.into_iter().filter(|name| scene.roles[name].starts_with("red")).collect();
+    let all: BTreeMap<_, _> = scene.objects.clone().into_iter().chain(other.objects()).collect();
+    for (damaged, restores) in [(vec![&ours], true), (vec![&theirs], true), (vec![&ours, &theirs], false)] {
+        for loss in ["zeros", "unreadable", "short", "gone"] {
+            let medium = SimStorage::from_objects(all.clone());
+            for name in damaged.iter().copied().flatten() {
+                match loss {
+                    "zeros" => medium.overwrite(*name, vec![0; all[name].len()]),
+                    "short" => medium.overwrite(*name, all[name][..70].to_vec()),
+                    "unreadable" => medium.fail_reads(*name),
+                    _ => medium.delete(*name).expect("deleted"),
+                }
+            }
+            let machine = Fixture::open(medium);
+            for snapshot in [scene.disks[0].1, twin] {
+                let restored = machine.restore(snapshot);
+                assert_eq!(restored.is_ok(), restores, "{loss}: {restored:?}");
+                assert!(restored.is_err() || restored.is_ok_and(|bytes| bytes == scene.disks[0].2), "{loss}");
+            }
+        }
     }
 }
 
