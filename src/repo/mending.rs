@@ -69,7 +69,10 @@ impl Mending {
                 // It is what was stored: what does not open now was not read right, or stored so. Once is enough to tell.
                 state.hopeless.insert(pack);
             } else if state.told.insert(pack) {
-                (self.tell)(&parity::told(name));
+                let is_all = saved.lost.is_empty();
+                let part =
+                    || format!("{name} is damaged, and its parity does not mend all of it; what is left is read");
+                (self.tell)(&if is_all { parity::told(name) } else { part() });
             }
             while state.packs.len() >= MOST {
                 state.packs.pop_front();
