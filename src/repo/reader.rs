@@ -15,7 +15,6 @@ use super::keyring::Domain;
 use super::mending::Mending;
 use super::open::Repository;
 use super::parity::Teller;
-use super::segments;
 use super::sessions::Session;
 use super::tree::NodeSource;
 use crate::chunk::compress::Decompressor;
@@ -126,8 +125,6 @@ pub struct ReadSession {
     sealed: Vec<u8>,
     /// True where it has not looked again yet, and may.
     looks_again: bool,
-    /// Whether an error of a chunk that is missing names the pack that held it.
-    names_holders: bool,
 }
 
 impl ReadSession {
@@ -141,15 +138,7 @@ impl ReadSession {
             unpacker: Decompressor::new()?,
             sealed: Vec::new(),
             looks_again: false,
-            names_holders: true,
         })
-    }
-
-    /// The same, for reading on where much is missing: errors do not name the packs that held it, which costs a look at all segments
-    /// each time.
-    #[must_use]
-    pub fn expecting_losses(self) -> Self {
-        Self { names_holders: false, ..self }
     }
 
     /// Where a chunk lies.
@@ -172,7 +161,6 @@ impl ReadSession {
     }
 
     /// As [`Self::locate`], and in places that the index does not count on. Where the chunk is missing, the error names the pack that held it.
-    /// That takes reading all segments, but nothing else is left to be done.
     fn locate_to_read(&mut self, id: &ChunkId) -> Result<Place, RepoError> {
         let mut located = self.locate(id);
         if matches!(located, Err(RepoError::ChunkMissing { .. })) && self.look_again()? {
@@ -182,15 +170,13 @@ impl ReadSession {
             Ok(location) => Ok(Place { location, is_there: true }),
             Err(RepoError::ChunkMissing { .. }) => match self.elsewhere.locate(&self.repository, &self.index, id) {
                 Some(place) if place.is_there || self.mending.is_some() => Ok(place),
-                _ => Err(self.missing(id)),
+                held => Err(RepoError::ChunkMissing {
+                    id: *id,
+                    pack: held.map(|place| ObjectName::pack(place.location.pack)),
+                }),
             },
             Err(error) => Err(error),
         }
-    }
-
-    fn missing(&self, id: &ChunkId) -> RepoError {
-        let pack = if self.names_holders { segments::holder(&self.repository, id) } else { None };
-        RepoError::ChunkMissing { id: *id, pack }
     }
 
     /// The content of a chunk.
@@ -249,7 +235,8 @@ impl ReadSession {
                 {
                     Ok(())
                 } else {
-                    Err(if place.is_there { error } else { self.missing(&id) })
+                    let pack = Some(ObjectName::pack(place.location.pack));
+                    Err(if place.is_there { error } else { RepoError::ChunkMissing { id, pack } })
                 }
             }
             read => read,

@@ -13,7 +13,7 @@ use crate::crypto::sign::Purpose;
 use crate::format::certificate::Certificate;
 use crate::format::index::{self, IndexSegment};
 use crate::format::object::{Header, Magic, SealedObject};
-use crate::ids::{ChunkId, ObjectId};
+use crate::ids::ObjectId;
 use crate::names::{ObjectKind, ObjectName};
 
 /// Seals and stores a segment.
@@ -65,14 +65,4 @@ fn read_signed(repository: &Repository, name: ObjectName) -> Result<(Signed, Ind
         .map_err(|source| RepoError::Sealed { name, part: "sealed table", source })?;
     let segment = IndexSegment::decode(&plain).map_err(malformed)?;
     Ok((signed, segment))
-}
-
-/// The pack that some readable segment names for a chunk, whether the pack is there or not. Reads all segments.
-pub(super) fn holder(repository: &Repository, chunk: &ChunkId) -> Option<ObjectName> {
-    let listed = repository.storage().list(ObjectKind::Index).ok()?;
-    listed.iter().find_map(|listed| {
-        let segment = read(repository, listed.name.id()?).ok()?;
-        let pack = segment.packs.iter().find(|pack| pack.entries.iter().any(|entry| entry.id == *chunk))?;
-        Some(ObjectName::pack(pack.id))
-    })
 }

@@ -78,7 +78,7 @@ impl<'a> Walk<'a> {
             good: &survey.good,
             overlay,
             cancel,
-            session: survey.store.session()?.expecting_losses(),
+            session: survey.store.session()?,
             index: survey.store.index.reader()?,
             sound: HashSet::new(),
         })

@@ -199,7 +199,6 @@ pub(super) struct Filler {
 impl Filler {
     pub(super) fn new(disk: &SnapshotDisk, allow_losses: bool) -> Result<Self, OpsError> {
         let session = disk.store().session()?;
-        let session = if allow_losses { session.expecting_losses() } else { session };
         Ok(Self { session, allow_losses, parts: VecDeque::new(), parts_length: 0 })
     }
 
